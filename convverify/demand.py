@@ -13,7 +13,8 @@ class Demand:
     """The kind of cases on which a property says something.
 
     `products` bounds the size of a case by the products of its forward pass; `corners` asks for the named
-    corner geometries beside the drawn ones, `thresholds` for the sweep through sizes as well; `where`
+    corner geometries beside the drawn ones, `thresholds` for the sweep through sizes, `large` for whole layers, `strings` for
+    padding by name; a `costly` property is left out of the quick budget; `operand_layouts` names the operands that lie in memory in every way; `where`
     rejects what the property cannot use; `weight` is its share of the budget.
     """
 
@@ -24,6 +25,8 @@ class Demand:
     products: int = 4000
     corners: bool = False
     thresholds: bool = False
+    large: bool = False
+    costly: bool = False
     strings: bool = False
     where: Callable[[ConvCase], bool] = lambda case: True
     weight: float = 1.0

@@ -20,6 +20,7 @@ class Outcome(StrEnum):
     PASSED = "passed"
     FALSIFIED = "falsified"
     INEXACT = "inexact"
+    KNOWN_FAILURE = "known failure"
     INCONCLUSIVE = "inconclusive"
     UNSUPPORTED = "unsupported"
     ERRORED = "errored"
@@ -33,6 +34,7 @@ class Outcome(StrEnum):
 EXIT_CODES = {
     Outcome.PASSED: 0,
     Outcome.INEXACT: 0,
+    Outcome.KNOWN_FAILURE: 0,
     Outcome.FALSIFIED: 1,
     Outcome.ERRORED: 1,
     Outcome.INCONCLUSIVE: 3,
@@ -103,7 +105,7 @@ class Run:
         for outcome in (Outcome.FALSIFIED, Outcome.ERRORED):
             if outcome in found:
                 return outcome
-        core = {r.outcome for r in self.results if r.outcome is not Outcome.UNSUPPORTED}
+        core = found - {Outcome.UNSUPPORTED, Outcome.KNOWN_FAILURE}
         if not core or core & {Outcome.INCONCLUSIVE, Outcome.NOT_RUN}:
             return Outcome.INCONCLUSIVE
         return Outcome.INEXACT if Outcome.INEXACT in core else Outcome.PASSED

@@ -55,6 +55,7 @@ class Target:
         self.name = name or _name_of(operator)
         self.domain = domain if isinstance(domain, Domain) else Domain.parse(domain)
         self.call, self.accepts = _callable_of(operator)
+        self.has_defaults = not inspect.isclass(operator) and _has_defaults(operator)
 
     @property
     def module_class(self) -> type[torch.nn.Module] | None:
@@ -163,6 +164,17 @@ def _accepted(function: Callable[..., Any], skip: int = 0) -> tuple[str, ...]:
     if len(positional) < 2:
         raise TargetError(f"{_name_of(function)} takes {len(positional)} arguments; (input, weight) is the least")
     return PARAMETERS[: len(positional)]
+
+
+def _has_defaults(function: Callable[..., Any]) -> bool:
+    """Whether a function may be called with input and weight alone."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin that does not say
+        return True
+    return True
 
 
 def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from types import ModuleType
 
 from convverify.case import ConvCase
@@ -15,6 +16,25 @@ from convverify.theorem_ids import THEOREM_IDS
 Check = Callable[[Target, ConvCase], Iterator[Equation]]
 
 
+class Refusal(Enum):
+    """What an error of the operator means to a property.
+
+    `NotImplementedError` always means that the operator does not support the case.
+    """
+
+    FAULT = "any other error is a fault"
+    DECLARED = "any error means unsupported, if the operator declares a domain"
+    ALLOWED = "any error means unsupported"
+
+
+class KnownFailure(Exception):  # noqa: N818 - a finding about torch, not an error
+    """The property does not hold, and the operator does just what torch itself does wrongly."""
+
+
+class Rounded(Exception):  # noqa: N818 - a finding about the operator, not an error
+    """The property holds up to rounding, where it should hold exactly."""
+
+
 class Refuted(Exception):  # noqa: N818 - a finding about the operator, not an error
     """The property does not hold, and there is no pair of values to show for it."""
 
@@ -24,8 +44,7 @@ class Property:
     """Something that every right convolution operator satisfies.
 
     `statement` is for people, `cites` names the theorems it rests on, `kills` a mutant that it must catch.
-    An operator may refuse a `refusable` property by any error (it is a capability beyond the definition of
-    a convolution). A `direct` one holds only for operators that sum the products themselves.
+    A `direct` one holds only for operators that sum the products themselves.
     """
 
     name: str
@@ -35,7 +54,7 @@ class Property:
     kills: str
     check: Check
     demand: Demand
-    refusable: bool = False
+    refusal: Refusal = Refusal.FAULT
     direct: bool = False
 
 
@@ -44,7 +63,7 @@ def declare(
     cites: tuple[str, ...],
     kills: str,
     demand: Demand | None = None,
-    refusable: bool = False,
+    refusal: Refusal = Refusal.FAULT,
     direct: bool = False,
 ) -> Callable[[Check], Property]:
     """Turn a check into a property; the first paragraph of its docstring is the statement."""
@@ -55,7 +74,7 @@ def declare(
     def decorate(check: Check) -> Property:
         statement = " ".join((check.__doc__ or "").split("\n\n")[0].split())
         return Property(
-            check.__name__, family, statement, cites, kills, check, demand or Demand(), refusable, direct
+            check.__name__, family, statement, cites, kills, check, demand or Demand(), refusal, direct
         )
 
     return decorate

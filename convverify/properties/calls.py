@@ -74,7 +74,7 @@ def observe(op: Target, case: ConvCase, requires: tuple[str, ...] = LEAVES) -> O
     if operands.bias is not None:
         leaves["bias"] = operands.bias.detach()
     for role, leaf in leaves.items():
-        leaf.requires_grad_(role in requires)
+        leaf.requires_grad_(role in requires and (leaf.is_floating_point() or leaf.is_complex()))
     return Observed(op, case, leaves, call(op, case, leaves), operands)
 
 
