@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from convverify.mutants import base, forward, gradients, groups, second_order
+from convverify.mutants import (
+    base,
+    controls,
+    controls_fast,
+    controls_functions,
+    controls_restricted,
+    forward,
+    gradients,
+    groups,
+    second_order,
+)
 
 FAMILIES = (forward, gradients, second_order, groups)
-MUTANTS: tuple[base.Mutant, ...] = tuple(m for family in FAMILIES for m in base.declared(family, base.Mutant))
-CONTROLS: tuple[base.Control, ...] = ()
+STYLES = (controls, controls_functions, controls_fast, controls_restricted)
+MUTANTS: tuple[base.Mutant, ...] = tuple(m for f in FAMILIES for m in base.declared(f, base.Mutant))
+CONTROLS: tuple[base.Control, ...] = tuple(c for s in STYLES for c in base.declared(s, base.Control))
