@@ -83,28 +83,36 @@ def double_backward_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equa
 def third_order_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The derivative of the double backward, once more, is the formulas'."""
     second = _Second(op, case, ("input", "weight", "bias"))
-    u = second.cotangents["input"].detach().requires_grad_()
-    first = second.grads["input"]
-    if not first.requires_grad:
-        raise Refuted("grad_input is detached: it has no derivative of its own")
-    k = second.seen.leaves["weight"]
-    found = op.guarded(torch.autograd.grad, first, [second.g, k], u, create_graph=True, allow_unused=True)
-    for name, value in zip(("grad_output", "weight"), found, strict=True):
-        if value is None or not value.requires_grad:
-            raise Refuted(f"the derivative of grad_input by {name} is detached")
-    reference, maps = second.reference, second.reference.maps
-    p = second.seen.operands.draw("third", case.geometry.output_shape)
-    q = second.seen.operands.draw("third_weight", case.geometry.weight_shape)
-    wide_p, wide_q, wide_u = map(reference.wide, (p, q, u))
-    pairs = {  # of <p, conv(u, k)> and of <q, grad_weight(u, g)>, by u and the other argument
-        "d<p, ddg>/du": (found[0], p, u, maps.grad_input(wide_p, reference.k)),
-        "d<p, ddg>/dk": (found[0], p, k, maps.grad_weight(wide_u, wide_p)),
-        "d<q, ddk>/du": (found[1], q, u, maps.grad_input(reference.g, wide_q)),
-        "d<q, ddk>/dg": (found[1], q, second.g, maps.forward(wide_u, wide_q)),
-    }
-    for what, (value, cotangent, by, expected) in pairs.items():
-        third = op.guarded(torch.autograd.grad, value, by, cotangent, retain_graph=True, allow_unused=True)[0]
-        yield _equation(second, what, third, expected)
+    reference, maps, draw = second.reference, second.reference.maps, second.seen.operands.draw
+    geometry, leaves = case.geometry, second.seen.leaves
+    p = draw("third_output", geometry.output_shape)
+    wide_p = reference.wide(p)
+    for role, other in (("input", "weight"), ("weight", "input")):
+        u = second.cotangents[role].detach().requires_grad_()
+        if not second.grads[role].requires_grad:
+            raise Refuted(f"grad_{role} is detached: it has no derivative of its own")
+        by_g, by_other = op.guarded(
+            torch.autograd.grad, second.grads[role], [second.g, leaves[other]], u, create_graph=True,
+            allow_unused=True,
+        )  # fmt: skip
+        q = draw(f"third_{other}", tuple(leaves[other].shape))
+        wide_q, wide_u = reference.wide(q), reference.wide(u)
+        if role == "input":  # by_g = conv(u, k), by_other = grad_weight(u, g)
+            right = (maps.grad_input(wide_p, reference.k), maps.grad_weight(wide_u, wide_p),
+                     maps.grad_input(reference.g, wide_q), maps.forward(wide_u, wide_q))  # fmt: skip
+        else:  # by_g = conv(x, u), by_other = grad_input(g, u)
+            right = (maps.grad_weight(reference.x, wide_p), maps.grad_input(wide_p, wide_u),
+                     maps.grad_weight(wide_q, reference.g), maps.forward(wide_q, wide_u))  # fmt: skip
+        asked = ((by_g, p, u, "u"), (by_g, p, leaves[other], other), (by_other, q, u, "u"),
+                 (by_other, q, second.g, "grad_output"))  # fmt: skip
+        for (value, cotangent, by, name), expected in zip(asked, right, strict=True):
+            what = f"the third derivative of <grad_{role}, u> by {name}"
+            if value is None or not value.requires_grad:
+                raise Refuted(f"{what} does not exist: the second is detached")
+            third = op.guarded(
+                torch.autograd.grad, value, by, cotangent, retain_graph=True, allow_unused=True
+            )[0]
+            yield _equation(second, what, third, expected)
 
 
 def _expected(second: _Second, role: str) -> dict[str, Tensor]:
