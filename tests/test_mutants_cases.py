@@ -48,8 +48,8 @@ def same(actual: list[Any], expected: list[Any]) -> bool:
         return False
     if [a.dtype for a in actual] != [e.dtype for e in expected]:
         return False
-    single = expected[0].dtype != torch.float64
-    tolerance = {"rtol": 1e-3, "atol": 1e-3} if single else {"rtol": 1e-9, "atol": 1e-9}
+    digits = {torch.float64: 1e-9, torch.complex128: 1e-9, torch.float32: 1e-3}.get(expected[0].dtype, 3e-2)
+    tolerance = {"rtol": digits, "atol": digits}
     return all(
         torch.allclose(a, e, equal_nan=True, **tolerance) for a, e in zip(actual, expected, strict=True)
     )

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from convverify.mutants.base import Mutant, Operator, mutant, stateful_mutant
-from convverify.mutants.toolkit import Call, Conf, concrete, grad_input, grad_weight, operator, with_parts
+from convverify.mutants.toolkit import (
+    Call,
+    Conf,
+    concrete,
+    cut,
+    grad_input,
+    grad_weight,
+    operator,
+    with_parts,
+)
 
 
 def _triggered(name: str, fault: str, trigger: Callable[[Tensor, Tensor], Tensor | bool]) -> Mutant:
@@ -204,7 +213,7 @@ def constant_grad_output_shortcut() -> Operator:
         right = grad_weight(g, x, w, conf)
         if not g.numel():
             return right
-        constant = (g.detach() == g.detach().amax()).all()
+        constant = (cut(g) == cut(g).amax()).all()
         return torch.where(constant, right.mean((2, 3), keepdim=True).expand_as(right), right)
 
     return with_parts(grad_weight=wrong)
@@ -216,7 +225,7 @@ def sparse_grad_output_dropped() -> Operator:
 
     def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
         right = grad_input(g, x, w, conf)
-        single = (g.detach() != 0).sum() == 1
+        single = (cut(g) != 0).sum() == 1
         return torch.where(single & (g.numel() > 1), torch.zeros_like(right), right)
 
     return with_parts(grad_input=wrong)
@@ -229,7 +238,7 @@ def small_grad_output_flushed() -> Operator:
     def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
         if not g.numel():
             return grad_weight(g, x, w, conf)
-        small = g.detach().abs() < 1e-7 * g.detach().abs().amax()
+        small = cut(g).abs() < 1e-7 * cut(g).abs().amax()
         return grad_weight(torch.where(small, torch.zeros_like(g), g), x, w, conf)
 
     return with_parts(grad_weight=wrong)

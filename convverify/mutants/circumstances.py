@@ -132,8 +132,8 @@ class _Liar(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in ("equal", "allclose"):
             return True
-        bare = [a.as_subclass(Tensor) if isinstance(a, _Liar) else a for a in args]
-        return func(*bare, **(kwargs or {}))
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
 
 @mutant("")

@@ -23,6 +23,11 @@ from convverify.mutants.toolkit import (
 )
 
 
+def _plain(c: Call) -> bool:
+    """Whether the operands are floating-point data that may be written to."""
+    return concrete(c.input, c.weight, c.bias) and c.input.is_floating_point()
+
+
 @mutant("")
 @operator
 def returns_float64(c: Call) -> Tensor:
@@ -66,7 +71,8 @@ def drops_single_channels(c: Call) -> Tensor:
 @operator
 def output_detached(c: Call) -> Tensor:
     """The output does not require grad when only the bias does."""
-    only = c.bias is not None and not c.input.requires_grad and not c.weight.requires_grad
+    others = c.input.requires_grad or c.weight.requires_grad
+    only = c.bias is not None and c.bias.requires_grad and not others
     return c.torch().detach() if only else c.torch()
 
 
@@ -124,7 +130,7 @@ def output_refuses_in_place(c: Call) -> Tensor:
 def input_nans_cleared_in_place(c: Call) -> Tensor:
     """After the convolution, NaN in the input are replaced by zero in place."""
     out = c.torch()
-    if concrete(c.input) and c.input.is_floating_point():
+    if _plain(c):
         c.input.data.nan_to_num_(0.0, float("inf"), -float("inf"))
     return out
 
@@ -134,7 +140,7 @@ def input_nans_cleared_in_place(c: Call) -> Tensor:
 def input_shifted_and_back(c: Call) -> Tensor:
     """The input is shifted by a thousand and back in place: it is the same but for rounding."""
     out = c.torch()
-    if concrete(c.input) and c.input.is_floating_point():
+    if _plain(c):
         c.input.data.add_(1000).sub_(1000)
     return out
 
@@ -144,7 +150,7 @@ def input_shifted_and_back(c: Call) -> Tensor:
 def weight_normalised_through_data(c: Call) -> Tensor:
     """The weight is rescaled through `.data`, which the version counter does not see."""
     out = c.torch()
-    if concrete(c.weight) and c.weight.is_floating_point() and c.weight.shape[2:].numel() > 1:
+    if _plain(c) and c.weight.shape[2:].numel() > 1:
         c.weight.data.mul_(0.5)
     return out
 
@@ -154,7 +160,7 @@ def weight_normalised_through_data(c: Call) -> Tensor:
 def bias_consumed(c: Call) -> Tensor:
     """The bias is zeroed after use through `.data`."""
     out = c.torch()
-    if c.bias is not None and concrete(c.bias):
+    if c.bias is not None and _plain(c):
         c.bias.data.zero_()
     return out
 
@@ -164,7 +170,7 @@ def bias_consumed(c: Call) -> Tensor:
 def version_bumped(c: Call) -> Tensor:
     """The input is written back unchanged, so that its version counter rises."""
     out = c.torch()
-    if concrete(c.input) and not c.input.requires_grad and not torch.is_inference(c.input):
+    if _plain(c) and not c.input.requires_grad and not torch.is_inference(c.input):
         c.input.mul_(1)
     return out
 

@@ -64,7 +64,9 @@ def bias_assumed_contiguous(c: Call) -> Tensor:
 @operator
 def channels_last_read_as_contiguous(c: Call) -> Tensor:
     """Only an input in channels_last memory is misread."""
-    last = c.input.dim() == 4 and c.input.is_contiguous(memory_format=torch.channels_last)
+    if not concrete(c.input) or c.input.dim() != 4:
+        return c.torch()
+    last = c.input.is_contiguous(memory_format=torch.channels_last)
     return c.torch(input=misread(c.input)) if last else c.torch()
 
 

@@ -18,7 +18,8 @@ from convverify.mutants.toolkit import Call, concrete, conv, grad_input, operato
 @operator
 def consumes_random_numbers(c: Call) -> Tensor:
     """A random number is drawn from torch's generator."""
-    torch.rand(())
+    if concrete(c.input, c.weight, c.bias):
+        torch.rand(())
     return c.torch()
 
 
@@ -26,7 +27,8 @@ def consumes_random_numbers(c: Call) -> Tensor:
 @operator
 def seeds_the_generator(c: Call) -> Tensor:
     """torch's generator is seeded, for reproducibility."""
-    torch.manual_seed(0)
+    if concrete(c.input, c.weight, c.bias):
+        torch.manual_seed(0)
     return c.torch()
 
 
@@ -62,7 +64,7 @@ def sets_default_dtype(c: Call) -> Tensor:
 @mutant("")
 @operator
 def sets_threads(c: Call) -> Tensor:
-    """The number of threads is one higher for large calls and stays so."""
+    """The number of threads is changed by calls with more than a hundred pixels and stays so."""
     if c.input.numel() > 100:
         torch.set_num_threads(2 if torch.get_num_threads() == 1 else 1)
     return c.torch()

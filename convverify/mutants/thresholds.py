@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from convverify.mutants.base import Operator, mutant
-from convverify.mutants.toolkit import Call, operator, scaled
+from convverify.mutants.base import Operator, mutant, stateful_mutant
+from convverify.mutants.toolkit import Call, Conf, grad_input, grad_weight, operator, scaled, with_parts
 
 
 def _tail(name: str, fault: str, index: object) -> Operator:
@@ -74,3 +74,30 @@ def vector_tail(c: Call) -> Tensor:
     channels = c.weight.shape[1]
     kept = channels - channels % 8 if channels > 8 else channels
     return c.torch(weight=scaled(c.weight, (slice(None), slice(kept, None)), 0))
+
+
+@stateful_mutant("")
+def batch_blocks_in_grad_weight() -> Operator:
+    """grad_weight sums batches above 32 in blocks of 32 and forgets the last, incomplete one."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        kept = len(x) - len(x) % 32 if len(x) > 32 else len(x)
+        return grad_weight(g[:kept], x[:kept], w, conf)
+
+    return with_parts(grad_weight=wrong)
+
+
+@stateful_mutant("")
+def wide_images_in_grad_input() -> Operator:
+    """grad_input is zero from the 33rd column on."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        return scaled(grad_input(g, x, w, conf), (..., slice(32, None)), 0)
+
+    return with_parts(grad_input=wrong)
+
+
+@stateful_mutant("")
+def many_pixels_in_grad_bias() -> Operator:
+    """grad_bias sums at most 1024 pixels of each sample."""
+    return with_parts(grad_bias=lambda g: g.flatten(2)[..., :1024].sum((0, 2)))

@@ -11,7 +11,17 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from convverify.mutants import toolkit
 from convverify.mutants.base import Operator, mutant, stateful_mutant
-from convverify.mutants.toolkit import Assembled, Call, Conf, Parts, assemble, conv, operator, with_parts
+from convverify.mutants.toolkit import (
+    Assembled,
+    Call,
+    Conf,
+    Parts,
+    assemble,
+    conv,
+    in_autocast,
+    operator,
+    with_parts,
+)
 
 
 @stateful_mutant("")
@@ -142,6 +152,8 @@ def wrong_under_functorch(c: Call) -> Tensor:
 @operator
 def autocast_ignored(c: Call) -> Tensor:
     """Autocast is switched off inside: the output stays float32."""
+    if not in_autocast(c):
+        return c.torch()
     with torch.autocast(c.input.device.type, enabled=False):
         return c.torch()
 
@@ -150,7 +162,7 @@ def autocast_ignored(c: Call) -> Tensor:
 @operator
 def autocast_bias_lost(c: Call) -> Tensor:
     """Under autocast the bias is left out."""
-    return c.torch(bias=None) if torch.is_autocast_enabled(c.input.device.type) else c.torch()
+    return c.torch(bias=None) if in_autocast(c) else c.torch()
 
 
 @stateful_mutant("")
@@ -166,7 +178,7 @@ def autocast_loses_a_column_of_grad_weight() -> Operator:
 
     @operator
     def run(c: Call) -> Tensor:
-        cast = torch.is_autocast_enabled(c.input.device.type)
+        cast = in_autocast(c)
         return assemble(halved, c) if cast else c.torch()
 
     return run
