@@ -33,7 +33,6 @@ from convverify.values import DISTRIBUTIONS
 Progress = Callable[[Result], None]
 _SETTINGS = settings(
     database=None, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
-    phases=[Phase.generate, Phase.shrink],
 )  # fmt: skip
 
 
@@ -75,6 +74,8 @@ class _Tally:
     def add(self, case: ConvCase, finding: Finding) -> None:
         if finding.kind is Kind.UNSUPPORTED:
             self.unsupported[finding.message] += 1
+        if finding.kind is Kind.INAPPLICABLE:
+            self.unsupported["it says nothing about this operator"] += 1
         if finding.kind in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):
             return
         self.cases += 1
@@ -281,7 +282,7 @@ class _Verifier:
         examples = budget.examples * prop.demand.weight / (4 if self.failed else 1)
         for seed in (self.plan.seed, self.plan.secret_seed):
             strategy = cases(prop.demand, self.plan.op.domain, device)
-            _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check)
+            _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
             if tally.failed or time.perf_counter() >= deadline:
                 break
         return tally
@@ -366,7 +367,7 @@ def shrink(
     before = None
     while before is not best[0][0]:  # from each smallest one on, until it stays
         before = best[0][0]
-        _draw(smaller_cases(before), 150, f"shrink {case}", check)
+        _draw(smaller_cases(before), 150, f"shrink {case}", check, (Phase.generate, Phase.shrink))
         if time.perf_counter() > deadline:
             break
     return best[0]
@@ -374,13 +375,13 @@ def shrink(
 
 def _draw(
     strategy: hypothesis.strategies.SearchStrategy[ConvCase], examples: int, seed: str,
-    check: Callable[[ConvCase], bool],
+    check: Callable[[ConvCase], bool], phases: Sequence[Phase],
 ) -> None:  # fmt: skip
-    """Draw cases until `check` says no; then Hypothesis shrinks, for as long as `check` goes on saying no."""
+    """Draw cases until `check` says no; with the shrink phase, Hypothesis then draws ever simpler ones."""
     stopped = False
 
     @hypothesis.seed(seed)
-    @settings(_SETTINGS, max_examples=max(1, examples))
+    @settings(_SETTINGS, max_examples=max(1, examples), phases=phases)
     @hypothesis.given(strategy)
     def trial(case: ConvCase) -> None:
         nonlocal stopped
@@ -392,7 +393,8 @@ def _draw(
             stopped = True
             raise
         if not going_on:
-            raise AssertionError
+            stopped = Phase.shrink not in phases
+            raise _Stop
 
     with contextlib.suppress(Exception):  # what was found is in `check`'s own record
         trial()

@@ -63,7 +63,7 @@ def output_aliases_nothing(op: Target, case: ConvCase) -> Iterator[Equation]:
             yield Equation(f"whether the output shares memory with {role}", shared and leaf.numel() > 0, False)
         first = seen.output.detach().clone()
         again = call(op, case, seen.leaves)
-        op.guarded(seen.output.detach().fill_, 12345.0)
+        seen.output.data.fill_(12345.0)  # not through detach(): autograd forbids it on what a Function returns
         yield Equation("an earlier output, after writing to a later one", again.detach(), first)
         for role, leaf in seen.leaves.items():
             yield Equation(f"{role} after writing to the output", leaf.detach(), getattr(before, role))
