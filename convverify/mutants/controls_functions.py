@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional
 
 from convverify.mutants import toolkit
 from convverify.mutants.base import control
-from convverify.mutants.prepared import Problem, block_diagonal, prepared
+from convverify.mutants.prepared import Problem, block_diagonal, prepared, refuse_tangents
 from convverify.mutants.toolkit import Call, Conf, Pair, apply, operator
 
 
@@ -200,9 +199,6 @@ def library_custom_op(p: Problem) -> Tensor:
     """A torch.library custom_op with register_fake and register_autograd."""
     if not p.x.is_floating_point():
         raise NotImplementedError(f"{p.x.dtype} is no floating-point type")
-    unpack: Callable[..., Any] = torch.autograd.forward_ad.unpack_dual
-    dual = torch.autograd.forward_ad._current_level >= 0
-    if dual and any(unpack(t).tangent is not None for t in (p.x, p.w)):
-        raise NotImplementedError("a custom_op has no forward mode")
+    refuse_tangents(p.x, p.w)
     result: Tensor = _library_conv(p.x, p.w, list(p.stride), list(p.dilation), p.groups)
     return result

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from convverify.mutants import toolkit
 from convverify.mutants.base import Operator, mutant, stateful_mutant
+from convverify.mutants.prepared import refuse_tangents
 from convverify.mutants.toolkit import Call, Conf, conv, operator
 
 DENSE = "stride=1, padding=0, dilation=1, groups=1"
@@ -32,11 +33,13 @@ class SquareKernelAssumed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
-            input, weight = (t.detach().requires_grad_() for t in ctx.saved_tensors)
+            saved = ctx.saved_tensors
+            input, weight = (t if t.requires_grad else t.detach().requires_grad_() for t in saved)
             size = weight.shape[2] if weight.shape[3] in (1, weight.shape[2]) else weight.shape[3]
             out = torch.einsum("ncyxab,ocab->noyx", _windows(input, weight.shape[2], size), weight)
-        grads = torch.autograd.grad(out, (input, weight), grad_output)
+        grads = torch.autograd.grad(out, (input, weight), grad_output, create_graph=create_graph)
         return grads[0], grads[1]
 
 
@@ -120,6 +123,7 @@ def _calling(op: Any) -> Operator:
             return c.torch()
         e = toolkit.autocast(c).explicit()
         x = e.input if e.input.dim() == 4 else e.input[None]
+        refuse_tangents(x, e.weight)
         out: Tensor = op(x, e.weight, *(list(pair) for pair in e.conf[:3]), e.groups)
         out = out if e.bias is None else out + e.bias[:, None, None]
         return out if e.input.dim() == 4 else out[0]

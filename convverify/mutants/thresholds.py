@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from convverify.mutants.base import Operator, mutant, stateful_mutant
-from convverify.mutants.toolkit import Call, Conf, grad_input, grad_weight, operator, scaled, with_parts
+from convverify.mutants.toolkit import (
+    Call,
+    Conf,
+    grad_bias,
+    grad_input,
+    grad_weight,
+    operator,
+    scaled,
+    with_parts,
+)
 
 
 def _tail(name: str, fault: str, index: object) -> Operator:
@@ -100,4 +109,9 @@ def wide_images_in_grad_input() -> Operator:
 @stateful_mutant("")
 def many_pixels_in_grad_bias() -> Operator:
     """grad_bias sums at most 1024 pixels of each sample."""
-    return with_parts(grad_bias=lambda g: g.flatten(2)[..., :1024].sum((0, 2)))
+
+    def wrong(g: Tensor) -> Tensor:
+        pixels = torch.arange(g.shape[2:].numel(), device=g.device).reshape(g.shape[2:])
+        return grad_bias(g * (pixels < 1024).to(g.dtype))
+
+    return with_parts(grad_bias=wrong)
