@@ -9,7 +9,11 @@ import click
 from convverify import __version__
 
 # command: what `convverify --help` says of it. Each is `convverify.cli.<command>.command`.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "verify": "Verify an operator and write its report.",
+    "replay": "Check one case of one property again.",
+    "properties": "List the catalogue of properties.",
+}
 
 
 class _LazyGroup(click.Group):
