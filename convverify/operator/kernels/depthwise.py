@@ -21,7 +21,7 @@ from convverify.operator.kernels.frame import Frame
 
 # Elements of one operand of an addition: three of these stay in the second-level cache, and the addition
 # outweighs the call.
-LINE = 1 << 16
+LINE = 1 << 17
 
 
 def applies(geometry: ConvGeometry) -> bool:
@@ -149,7 +149,7 @@ def _weighted(lines: list[Tensor], weights: list[Tensor]) -> Tensor:
 
 def _blocks(geometry: ConvGeometry, grid: Grid, limit: int) -> Iterator[tuple[slice, slice]]:
     """Images and channels whose lines together have about `LINE` elements."""
-    planes = max(1, min(LINE, limit // 64) // (grid.size * len(grid.phases)))
+    planes = max(1, min(LINE, limit // 16) // (grid.size * len(grid.phases)))
     images = min(planes, geometry.batch)
     channels = min(max(1, planes // images), geometry.in_channels)
     for first in range(0, geometry.batch, images):

@@ -83,12 +83,14 @@ def pad_first(x: Tensor, frame: Frame) -> Tensor:
     return padded
 
 
-def pad_last(x: Tensor, frame: Frame) -> Tensor:
-    """`[batch, *padded, channels]`, contiguous."""
+def pad_last(x: Tensor, frame: Frame, again: Tensor | None = None) -> Tensor:
+    """`[batch, *padded, channels]`, contiguous; `again` is an earlier result to overwrite if it fits."""
     last = x.movedim(1, -1)
-    if not any(map(any, frame.pads)):
-        return last.contiguous()
-    padded = x.new_zeros((x.shape[0], *frame.padded, x.shape[1]))
+    shape = (x.shape[0], *frame.padded, x.shape[1])
+    if again is not None and again.shape == shape:
+        padded = again
+    else:
+        padded = (x.new_zeros if any(map(any, frame.pads)) else x.new_empty)(shape)
     target, source = inside(frame)
     padded[(slice(None), *target)] = last[(slice(None), *source)]
     return padded

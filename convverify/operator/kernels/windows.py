@@ -13,7 +13,7 @@ from torch import Tensor
 from convverify.geometry import ConvGeometry
 from convverify.operator.kernels import frame as frames
 from convverify.operator.kernels.frame import Frame, Piece
-from convverify.operator.kernels.product import product
+from convverify.operator.kernels.product import added_product, product
 
 
 def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_format, limit: int) -> Tensor:
@@ -38,8 +38,7 @@ def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memo
     for piece, windows in _pieces(frame, x, limit):
         part = g[piece.first : piece.last, :, piece.top : piece.bottom]
         rows = part.transpose(0, 1).reshape(geometry.out_channels, -1)  # [out, positions]
-        term = product(rows, windows.t())
-        total = term if total is None else total.add_(term)
+        total = added_product(total, rows, windows.t())
     assert total is not None
     result = total.view(geometry.out_channels, *geometry.kernel_size, geometry.in_channels)
     return result.movedim(-1, 1).contiguous(memory_format=format)
@@ -67,7 +66,7 @@ def _pieces(frame: Frame, x: Tensor, limit: int):  # type: ignore[no-untyped-def
     for piece in frames.pieces(x.shape[0], frame, row_bytes, limit):
         if images != (piece.first, piece.last):
             images = (piece.first, piece.last)
-            padded = frames.pad_last(x[piece.first : piece.last], frame)
+            padded = frames.pad_last(x[piece.first : piece.last], frame, padded)
         view = frames.windows_last(padded, frame, piece.rows)
         if buffer is None or buffer.shape != view.shape:
             buffer = x.new_empty(view.shape)
