@@ -9,7 +9,7 @@ from torch import Tensor
 from convverify.geometry import ConvGeometry
 from convverify.operator.kernels import choice
 from convverify.operator.layout import result_format
-from convverify.operator.memory import scratch_limit
+from convverify.operator.memory import piece_limit
 from convverify.operator.precision import accumulator, autocast_on, no_autocast
 
 Name = Literal["forward", "grad_input", "grad_weight"]
@@ -45,9 +45,8 @@ def _computed(name: Name, geometry: ConvGeometry, first: Tensor, second: Tensor,
     if first.numel() == 0 or second.numel() == 0 or 0 in shape:
         result = first.new_zeros(shape).contiguous(memory_format=format)  # an empty sum
     else:
-        limit = scratch_limit()
-        kernel = getattr(choice, name)(geometry, first.element_size(), limit)
-        result = kernel(geometry, first, second, format, limit)
+        kernel = getattr(choice, name)(geometry, first.element_size())
+        result = kernel(geometry, first, second, format, piece_limit())
     if bias is not None:
         result += bias.to(wide).reshape(-1, *(1,) * geometry.spatial)
     return result if wide is dtype else result.to(dtype)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from convverify.geometry import ConvGeometry
 from convverify.operator.kernels import columns, depthwise, depthwise_last, pointwise, scatter, taps, windows
+from convverify.operator.memory import budget
 
 Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tensor]
 
@@ -22,16 +23,16 @@ FEW_PRODUCTS = 1 << 18
 SMALL_PLANE = 1 << 9
 
 
-def forward(geometry: ConvGeometry, itemsize: int, limit: int) -> Kernel:
+def forward(geometry: ConvGeometry, itemsize: int) -> Kernel:
     """The formulation for the output."""
     if depthwise.applies(geometry):
         module = depthwise_last if _strided(geometry) else depthwise
     else:
         module = _dense(geometry)
-    return _within(module, geometry, itemsize, limit).forward  # type: ignore[no-any-return]
+    return _within(module, geometry, itemsize).forward  # type: ignore[no-any-return]
 
 
-def grad_input(geometry: ConvGeometry, itemsize: int, limit: int) -> Kernel:
+def grad_input(geometry: ConvGeometry, itemsize: int) -> Kernel:
     """The formulation for the gradient with respect to the input."""
     if depthwise.applies(geometry):
         module = depthwise_last if _strided(geometry) else depthwise
@@ -41,17 +42,17 @@ def grad_input(geometry: ConvGeometry, itemsize: int, limit: int) -> Kernel:
         module = pointwise if pointwise.applies(geometry) else columns
     else:
         module = _dense(geometry) if geometry.in_channels > 2 else columns
-    return _within(module, geometry, itemsize, limit).grad_input  # type: ignore[no-any-return]
+    return _within(module, geometry, itemsize).grad_input  # type: ignore[no-any-return]
 
 
-def grad_weight(geometry: ConvGeometry, itemsize: int, limit: int) -> Kernel:
+def grad_weight(geometry: ConvGeometry, itemsize: int) -> Kernel:
     """The formulation for the gradient with respect to the weight."""
     if depthwise.applies(geometry):
         small = math.prod(geometry.input_size) <= SMALL_PLANE and not _strided(geometry)
         module = depthwise if small else columns
     else:
         module = _dense(geometry)
-    return _within(module, geometry, itemsize, limit).grad_weight  # type: ignore[no-any-return]
+    return _within(module, geometry, itemsize).grad_weight  # type: ignore[no-any-return]
 
 
 def _dense(geometry: ConvGeometry) -> ModuleType:
@@ -66,12 +67,26 @@ def _strided(geometry: ConvGeometry) -> bool:
     return max(geometry.stride) > 1
 
 
-def _within(module: ModuleType, geometry: ConvGeometry, itemsize: int, limit: int) -> ModuleType:
-    """The formulation, or the sum over taps where its smallest piece would exceed the budget."""
-    taps_in_kernel = math.prod(geometry.kernel_size)
-    channels = max(geometry.in_channels, geometry.out_channels)
-    row = math.prod(max(geometry.input_size, geometry.output_size)[1:])
-    image = geometry.in_channels * math.prod(geometry.input_size)
-    if module is pointwise or (row * channels * taps_in_kernel + image) * itemsize <= max(limit, 0):
+def _within(module: ModuleType, geometry: ConvGeometry, itemsize: int) -> ModuleType:
+    """The formulation, or the sum over taps where a budget is set that its smallest piece exceeds."""
+    allowed = budget()
+    if allowed is None or allowed >= itemsize * _smallest_piece(module, geometry):
         return module
-    return module if module in (depthwise, depthwise_last) and image * itemsize <= limit else taps
+    return taps
+
+
+def _smallest_piece(module: ModuleType, geometry: ConvGeometry) -> int:
+    """Elements of scratch: an image, padded, and the windows of one row; of the larger of both sides."""
+    sides = (
+        (geometry.in_channels, geometry.input_size, geometry.output_size),
+        (geometry.out_channels, geometry.output_size, geometry.input_size),
+    )
+    images = [channels * math.prod(n + 2 * axis.reach for n, axis in zip(size, geometry.axes, strict=True))
+              for channels, size, _ in sides]  # fmt: skip
+    if module is pointwise:
+        return max(images)
+    if module in (depthwise, depthwise_last):
+        return 4 * max(images)
+    rows = [channels * math.prod(geometry.kernel_size) * math.prod(positions[1:])
+            for channels, _, positions in sides]  # fmt: skip
+    return max(images) + max(rows)

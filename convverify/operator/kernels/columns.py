@@ -28,7 +28,9 @@ def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memor
     if max(geometry.stride) > 1 or geometry.out_channels > 2 * geometry.in_channels:
         return _scattered(geometry, g, k, format, limit)
     turned = k.flip(list(range(2, k.dim())))
-    grouped = turned.view(geometry.groups, -1, *k.shape[1:]).transpose(1, 2)  # [groups, in/groups, out/groups, ...]
+    grouped = turned.view(geometry.groups, -1, *k.shape[1:]).transpose(
+        1, 2
+    )  # [groups, in/groups, out/groups, ...]
     kernel = grouped.reshape(geometry.groups, k.shape[1], -1)
     return _correlate(frames.of_grad_input(geometry), g, kernel, format, limit)
 
