@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
 from convverify.geometry import ConvGeometry
 from convverify.operator import batching, derivatives, maps
@@ -39,6 +40,26 @@ def differentiable(geometry: ConvGeometry) -> Maps:
     )
 
 
+@lru_cache(maxsize=1024)
+def plain(geometry: ConvGeometry) -> Maps:
+    """The three maps of this geometry as they stand."""
+    return Maps(
+        lambda x, k: maps.forward(x, k, None, geometry),
+        lambda g, k: maps.grad_input(g, k, geometry),
+        lambda x, g: maps.grad_weight(x, g, geometry),
+    )
+
+
+def for_backward(geometry: ConvGeometry) -> Maps:
+    """The maps as a backward pass needs them: a Function costs more than a small convolution."""
+    watched = (
+        torch.is_grad_enabled()
+        or forward_ad._current_level >= 0
+        or torch._C._are_functorch_transforms_active()
+    )
+    return differentiable(geometry) if watched else plain(geometry)
+
+
 class _Bilinear(Function):
     """What the three have in common: the two operands are kept, and the geometry, always the last."""
 
@@ -63,7 +84,7 @@ class Forward(_Bilinear):
             return None, None, None, None
         need_x, need_k, need_bias, _ = ctx.needs_input_grad
         pair = derivatives.of_forward(
-            differentiable(ctx.geometry), *ctx.saved_tensors, g, need=(need_x, need_k)
+            for_backward(ctx.geometry), *ctx.saved_tensors, g, need=(need_x, need_k)
         )
         return *pair, derivatives.of_bias(g) if need_bias else None, None
 
@@ -99,7 +120,7 @@ class GradInput(_Bilinear):
         if u is None:
             return None, None, None
         return *derivatives.of_grad_input(
-            differentiable(ctx.geometry), *ctx.saved_tensors, u, need=ctx.needs_input_grad[:2]
+            for_backward(ctx.geometry), *ctx.saved_tensors, u, need=ctx.needs_input_grad[:2]
         ), None  # fmt: skip
 
     @staticmethod
@@ -128,7 +149,7 @@ class GradWeight(_Bilinear):
         if v is None:
             return None, None, None
         return *derivatives.of_grad_weight(
-            differentiable(ctx.geometry), *ctx.saved_tensors, v, need=ctx.needs_input_grad[:2]
+            for_backward(ctx.geometry), *ctx.saved_tensors, v, need=ctx.needs_input_grad[:2]
         ), None  # fmt: skip
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from types import ModuleType
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from convverify.geometry import ConvGeometry
 from convverify.operator.kernels import columns, depthwise, depthwise_last, pointwise, scatter, taps, windows
-from convverify.operator.memory import budget
 
 Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tensor]
 
@@ -23,16 +23,18 @@ FEW_PRODUCTS = 1 << 18
 SMALL_PLANE = 1 << 9
 
 
-def forward(geometry: ConvGeometry, itemsize: int) -> Kernel:
+@lru_cache(maxsize=1024)
+def forward(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the output."""
     if depthwise.applies(geometry):
         module = depthwise_last if _strided(geometry) else depthwise
     else:
         module = _dense(geometry)
-    return _within(module, geometry, itemsize).forward  # type: ignore[no-any-return]
+    return _within(module, geometry, itemsize, allowed).forward  # type: ignore[no-any-return]
 
 
-def grad_input(geometry: ConvGeometry, itemsize: int) -> Kernel:
+@lru_cache(maxsize=1024)
+def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the input."""
     if depthwise.applies(geometry):
         module = depthwise_last if _strided(geometry) else depthwise
@@ -42,17 +44,18 @@ def grad_input(geometry: ConvGeometry, itemsize: int) -> Kernel:
         module = pointwise if pointwise.applies(geometry) else columns
     else:
         module = _dense(geometry) if geometry.in_channels > 2 else columns
-    return _within(module, geometry, itemsize).grad_input  # type: ignore[no-any-return]
+    return _within(module, geometry, itemsize, allowed).grad_input  # type: ignore[no-any-return]
 
 
-def grad_weight(geometry: ConvGeometry, itemsize: int) -> Kernel:
+@lru_cache(maxsize=1024)
+def grad_weight(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the weight."""
     if depthwise.applies(geometry):
         small = math.prod(geometry.input_size) <= SMALL_PLANE and not _strided(geometry)
         module = depthwise if small else columns
     else:
         module = _dense(geometry)
-    return _within(module, geometry, itemsize).grad_weight  # type: ignore[no-any-return]
+    return _within(module, geometry, itemsize, allowed).grad_weight  # type: ignore[no-any-return]
 
 
 def _dense(geometry: ConvGeometry) -> ModuleType:
@@ -67,9 +70,8 @@ def _strided(geometry: ConvGeometry) -> bool:
     return max(geometry.stride) > 1
 
 
-def _within(module: ModuleType, geometry: ConvGeometry, itemsize: int) -> ModuleType:
+def _within(module: ModuleType, geometry: ConvGeometry, itemsize: int, allowed: int | None) -> ModuleType:
     """The formulation, or the sum over taps where a budget is set that its smallest piece exceeds."""
-    allowed = budget()
     if allowed is None or allowed >= itemsize * _smallest_piece(module, geometry):
         return module
     return taps

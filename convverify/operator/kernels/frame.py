@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from torch import Tensor
 
@@ -27,24 +28,28 @@ class Frame:
     dilation: Sizes
     output: Sizes
 
-    @property
+    @cached_property
     def padded(self) -> Sizes:
+        """The input's size with its padding."""
         return tuple(n + before + after for n, (before, after) in zip(self.input, self.pads, strict=True))
 
-    @property
+    @cached_property
     def taps(self) -> int:
+        """Elements of the kernel's plane."""
         return math.prod(self.kernel)
 
-    @property
+    @cached_property
     def positions(self) -> int:
+        """Elements of the output's plane."""
         return math.prod(self.output)
 
-    @property
+    @cached_property
     def row(self) -> int:
         """Positions in one entry of the first axis."""
         return math.prod(self.output[1:])
 
 
+@lru_cache(maxsize=1024)
 def of_forward(geometry: ConvGeometry) -> Frame:
     """The correlation of the input; elements that no window reads are cropped."""
     pads = tuple((axis.before, axis.after - axis.remainder) for axis in geometry.axes)
@@ -54,6 +59,7 @@ def of_forward(geometry: ConvGeometry) -> Frame:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def of_grad_input(geometry: ConvGeometry) -> Frame:
     """The correlation of grad_output that is grad_input, for stride 1 (formulas.grad_input)."""
     pads = tuple((axis.reach - axis.before, axis.reach - axis.after) for axis in geometry.axes)
@@ -63,6 +69,7 @@ def of_grad_input(geometry: ConvGeometry) -> Frame:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def inside(frame: Frame) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Where the input lies in the padded array, and which part of the input that is."""
     target, source = [], []
@@ -126,10 +133,12 @@ class Piece:
 
     @property
     def images(self) -> int:
+        """How many images it takes."""
         return self.last - self.first
 
     @property
     def rows(self) -> tuple[int, int]:
+        """The first row and the one after the last."""
         return self.top, self.bottom
 
 
