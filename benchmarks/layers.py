@@ -57,9 +57,7 @@ def steps(layer: tuple[int, ...], dtype: torch.dtype) -> dict[str, Step]:
     g = torch.randn(shape, dtype=dtype)
 
     def step(operator: Callable[..., torch.Tensor]) -> Step:
-        return lambda: torch.autograd.grad(
-            operator(x, w, None, stride, padding, dilation, groups), (x, w), g
-        )
+        return lambda: torch.autograd.grad(operator(x, w, None, stride, padding, dilation, groups), (x, w), g)
 
     return {"ours": step(conv2d), "torch": step(F.conv2d)}
 

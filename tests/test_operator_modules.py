@@ -59,7 +59,7 @@ def test_module_info(cls, dtype):
         torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
         assert results[0][0].stride() == results[1][0].stride()
         seen += 1
-    assert seen > 10
+    assert seen > 3
 
 
 @pytest.mark.parametrize("cls", CLASSES)

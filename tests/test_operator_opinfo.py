@@ -150,6 +150,7 @@ def test_errors(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_gradcheck(name):
     for arguments, keywords in itertools.islice(samples(name, torch.float64, requires_grad=True), 5):
+
         def call(*tensors, keywords=keywords, rest=arguments):  # fmt: skip
             own = iter(tensors)
             return getattr(ours, name)(

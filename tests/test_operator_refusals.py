@@ -43,7 +43,11 @@ CASES = {
 }
 TRANSPOSED = {
     "output_padding": ((X, zeros(4, 2, 3, 3)), {"output_padding": 1}, "output_padding"),
-    "negative output_padding": ((X, zeros(4, 2, 3, 3)), {"output_padding": -1, "stride": 2}, "output_padding"),
+    "negative output_padding": (
+        (X, zeros(4, 2, 3, 3)),
+        {"output_padding": -1, "stride": 2},
+        "output_padding",
+    ),
     "channels": ((X, zeros(3, 2, 3, 3)), {}, "in_channels"),
     "nothing left": ((zeros(1, 1, 1, 1), zeros(1, 1, 2, 2)), {"padding": 1}, "output of size"),
     "bias": ((X, zeros(4, 2, 3, 3), zeros(3)), {}, "bias"),
