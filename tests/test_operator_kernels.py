@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pytest
 from convverify import formulas, operator
 from convverify.geometry import ConvGeometry, GeometryError
 from convverify.operator import compute
@@ -92,7 +92,8 @@ def test_formulation_is_the_formula(module, name):
 
     @settings(max_examples=60, deadline=None, database=None, derandomize=True)
     @given(
-        geometries(module), st.sampled_from(DTYPES), st.integers(0, 9), st.sampled_from((1, 300, 5000, 1 << 22)),
+        geometries(module), st.sampled_from(DTYPES), st.integers(0, 9),
+        st.sampled_from((1, 300, 5000, 1 << 22)),
         st.booleans(), st.sampled_from(("plain", "transposed", "expanded")),
     )  # fmt: skip
     def check(geometry, dtype, seed, limit, last, layout):

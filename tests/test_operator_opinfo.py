@@ -45,7 +45,7 @@ def both(name):
 
 
 def close(actual, expected, dtype):
-    """Torch's rounding apart; halves are summed in float32 and so are within rounding of the float64 result."""
+    """Equal but for rounding: halves are summed in float32, and so are near what float64 gives."""
     if dtype not in HALVES:
         torch.testing.assert_close(actual, expected, **TOLERANCES.get(dtype, {}))
         return

@@ -70,7 +70,7 @@ def test_refused(name, title, case):
 
 
 def test_other_device_refused():
-    with pytest.raises(RuntimeError, match="weight is torch.float32 on meta, but input is .* on cpu"):
+    with pytest.raises(RuntimeError, match=r"weight is torch.float32 on meta, but input is .* on cpu"):
         ours.conv2d(X, K.to("meta"), groups=2)
 
 

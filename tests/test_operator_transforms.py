@@ -88,7 +88,7 @@ def test_lazy_bits():
 @pytest.mark.parametrize("bias", [True, False])
 def test_opcheck(spatial, bias):
     x, k, b = tensors(spatial, requires_grad=True)
-    rest = tuple((REST[name],) * spatial for name in ("stride", "padding", "dilation")) + (REST["groups"],)
+    rest = (*((REST[name],) * spatial for name in ("stride", "padding", "dilation")), REST["groups"])
     ops = torch.ops.convverify
     arguments = (x, k, b if bias else None, *rest)
     torch.library.opcheck(ops.convolution.default, arguments)
@@ -205,7 +205,7 @@ def test_halves_are_summed_in_float32(dtype):
 def test_memory_format(spatial, last, dtype):
     format = {2: torch.channels_last, 3: torch.channels_last_3d}[spatial]
     x, k, b = tensors(spatial, dtype=dtype)
-    x, k = (t.contiguous(memory_format=format) if l else t for t, l in zip((x, k), last, strict=True))
+    x, k = (t.contiguous(memory_format=format) if to else t for t, to in zip((x, k), last, strict=True))
     own, reference = (f(x, k, b, **REST) for f in functions(spatial))
     assert own.stride() == reference.stride()
     assert torch.equal(own, reference)

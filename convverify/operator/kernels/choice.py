@@ -38,7 +38,7 @@ def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Ke
     """The formulation for the gradient with respect to the input."""
     if depthwise.applies(geometry):
         module = depthwise_last if _strided(geometry) else depthwise
-    elif geometry.groups == 1 and geometry.in_channels >= LONG_RUN and _strided(geometry):
+    elif _scatters(geometry):
         module = scatter
     elif geometry.groups == 1 and _strided(geometry):
         module = pointwise if pointwise.applies(geometry) else columns
@@ -64,6 +64,13 @@ def _dense(geometry: ConvGeometry) -> ModuleType:
     run = geometry.in_channels * (geometry.kernel_size[-1] if geometry.dilation[-1] == 1 else 1)
     short = geometry.groups > 1 or run < LONG_RUN or geometry.products < FEW_PRODUCTS
     return columns if short else windows
+
+
+def _scatters(geometry: ConvGeometry) -> bool:
+    """Whether adding the columns up moves less than copying the windows of the many output channels."""
+    if geometry.groups > 1 or geometry.in_channels < LONG_RUN or pointwise.applies(geometry):
+        return False
+    return _strided(geometry) or geometry.out_channels >= 2 * geometry.in_channels
 
 
 def _strided(geometry: ConvGeometry) -> bool:

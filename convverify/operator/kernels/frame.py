@@ -11,10 +11,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry, Sizes
+
+# Slices, one an axis; Any, since an index that adds an Ellipsis to slices would be of objects to mypy.
+Slices = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def of_grad_input(geometry: ConvGeometry) -> Frame:
 
 
 @lru_cache(maxsize=1024)
-def inside(frame: Frame) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def inside(frame: Frame) -> tuple[Slices, Slices]:
     """Where the input lies in the padded array, and which part of the input that is."""
     target, source = [], []
     for n, (before, after) in zip(frame.input, frame.pads, strict=True):
@@ -154,7 +158,7 @@ def pieces(batch: int, frame: Frame, row_bytes: int, limit: int) -> Iterator[Pie
             yield Piece(first, min(first + images, batch), top, min(top + height, frame.output[0]))
 
 
-def tap_slices(frame: Frame, tap: Sequence[int], rows: tuple[int, int]) -> tuple[slice, ...]:
+def tap_slices(frame: Frame, tap: Sequence[int], rows: tuple[int, int]) -> Slices:
     """Where one tap of the kernel meets the padded array, for some rows of positions."""
     ends = [(0, n) for n in frame.output]
     ends[0] = rows
