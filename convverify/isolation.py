@@ -22,7 +22,7 @@ from typing import Any
 from convverify import __version__
 from convverify.results import Counterexample, Outcome, Result, Run, result_from
 
-RESTARTS = 8
+RESTARTS = 3
 START_SECONDS = 120.0
 GRACE_SECONDS = 15.0
 

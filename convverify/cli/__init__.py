@@ -13,6 +13,7 @@ COMMANDS: dict[str, str] = {
     "verify": "Verify an operator and write its report.",
     "replay": "Check one case of one property again.",
     "properties": "List the catalogue of properties.",
+    "mutants": "Verify the verifier: which property catches which wrong operator.",
 }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
 from convverify.demand import Demand
+from convverify.geometry import ConvGeometry
 from convverify.process_state import State, process_state, restore
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe, tensor
@@ -69,6 +70,23 @@ def output_aliases_nothing(op: Target, case: ConvCase) -> Iterator[Equation]:
             yield Equation(f"{role} after writing to the output", leaf.detach(), getattr(before, role))
         if requires:
             yield from equations(case, reference, seen.grads())
+    yield from _identity(op, case)
+
+
+def _identity(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The identity kernel, where an operator may be tempted to return its input."""
+    channels = case.geometry.in_channels
+    plain = ConvCase(
+        ConvGeometry(1, channels, channels, case.geometry.input_size, *[(1, 1)] * 2, (0, 0), (1, 1)),
+        dtype=case.dtype, device=case.device, values="integers", seed=case.seed,
+    )  # fmt: skip
+    if case.geometry.spatial != 2 or not op.domain.allows(plain):
+        return
+    x = Operands(plain).input
+    eye = torch.eye(channels, dtype=x.dtype, device=x.device)[:, :, None, None]
+    output = call(op, plain, {"input": x, "weight": eye})
+    output.data.add_(1)
+    yield Equation("input after writing to the output of the identity kernel", x, Operands(plain).input)
 
 
 @declare("contract", ("GI-1", "GW-3"), "", _SMALL)

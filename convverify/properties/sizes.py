@@ -21,7 +21,7 @@ def _by_name(case: ConvCase) -> bool:
     return isinstance(case.geometry.padding, str)
 
 
-@declare("sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "", Demand(thresholds=True, products=0, values=("integers",)))
+@declare("sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "", Demand(thresholds=True, products=0, values=("integers",), weight=4))
 def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Batch, channels, image, kernel, stride, dilation and padding, one at a time through many sizes: exact."""
     seen = observe(op, case)
