@@ -9,7 +9,10 @@ import click
 from convverify import __version__
 
 # command: what `convverify --help` says of it. Each is `convverify.cli.<command>.command`.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "prove": "check the theorems and publish their proofs",
+    "cite": "print a citation of a theorem",
+}
 
 
 class _LazyGroup(click.Group):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from convverify.derivation.theorem import Theorem
+from convverify.derivation.theorems.arithmetic import ARITHMETIC
+from convverify.derivation.theorems.bilinear import BILINEAR
+from convverify.derivation.theorems.finite import FINITE
 from convverify.derivation.theorems.forward import FORWARD
 from convverify.derivation.theorems.grad_input import GRAD_INPUT
 from convverify.derivation.theorems.grad_weight import GRAD_WEIGHT
 from convverify.derivation.theorems.layout import LAYOUT
 from convverify.derivation.theorems.second_order import SECOND_ORDER
 from convverify.derivation.theorems.sizes import SIZES
+from convverify.derivation.theorems.winograd import WINOGRAD
 
 THEOREMS: dict[str, Theorem] = {
     theorem.id: theorem
@@ -19,5 +23,9 @@ THEOREMS: dict[str, Theorem] = {
         *SECOND_ORDER,
         *LAYOUT,
         *SIZES,
+        *WINOGRAD,
+        *FINITE,
+        *ARITHMETIC,
+        *BILINEAR,
     )
 }
