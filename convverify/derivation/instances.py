@@ -22,6 +22,7 @@ from convverify.geometry import ConvGeometry
 
 XP = RingArrays()
 Differences = Iterator[str]
+SHOWN_TERMS = 6
 
 
 def trilinear(geometry: ConvGeometry) -> PolyElement:
@@ -122,16 +123,17 @@ def _differences(name: str, form: object, expected: RingArray) -> Differences:
 
 
 def words(polynomial: PolyElement) -> str:
-    """The polynomial with elements by row-major place: x0*k1 + x1*k2."""
+    """The polynomial with elements by row-major place: x0*k1 + x1*k2; of many terms the first few."""
     terms = []
-    for exponents, coefficient in sorted(polynomial.items()):
+    for exponents, coefficient in sorted(polynomial.items())[:SHOWN_TERMS]:
         factors = [
             f"{generator}{exponents[at]}" if exponents[at + 1] == 1 else f"{generator}^{exponents[at + 1]}"
             for at, generator in ((2 * place, name) for place, name in enumerate("xkgbuv"))
             if exponents[at + 1]
         ]
         terms.append(("" if coefficient == 1 else f"{coefficient}*") + ("*".join(factors) or "1"))
-    return " + ".join(terms) or "0"
+    more = len(polynomial) - SHOWN_TERMS
+    return (" + ".join(terms) or "0") + (f" + {more} more terms" if more > 0 else "")
 
 
 assert RING.ngens == 12  # words() lists the generators by hand

@@ -70,7 +70,7 @@ class Verdict:
         return not self.failures
 
 
-LARGEST_WITNESS = 4
+LARGEST_WITNESS = 6
 
 
 def check(theorem: Theorem, solvers: Sequence[str]) -> Verdict:

@@ -10,7 +10,9 @@ from convverify.derivation.theorems.forward import FORWARD
 from convverify.derivation.theorems.grad_input import GRAD_INPUT
 from convverify.derivation.theorems.grad_weight import GRAD_WEIGHT
 from convverify.derivation.theorems.layout import LAYOUT
+from convverify.derivation.theorems.program import PROGRAM
 from convverify.derivation.theorems.second_order import SECOND_ORDER
+from convverify.derivation.theorems.seed import SEED
 from convverify.derivation.theorems.sizes import SIZES
 from convverify.derivation.theorems.winograd import WINOGRAD
 
@@ -25,7 +27,9 @@ THEOREMS: dict[str, Theorem] = {
         *SIZES,
         *WINOGRAD,
         *FINITE,
+        *PROGRAM,
         *ARITHMETIC,
         *BILINEAR,
+        *SEED,
     )
 }
