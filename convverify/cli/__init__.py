@@ -12,6 +12,8 @@ from convverify import __version__
 COMMANDS: dict[str, str] = {
     "prove": "check the theorems and publish their proofs",
     "cite": "print a citation of a theorem",
+    "readback": "print what an operator computes, as polynomials, beside the definition",
+    "graph": "draw the graph that autograd records",
 }
 
 

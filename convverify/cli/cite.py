@@ -14,7 +14,8 @@ def command(identifier: str) -> None:
     """Print a citation of a theorem: as text, and for BibTeX."""
     if identifier not in THEOREM_IDS:
         click.echo(
-            f"convverify cite: no theorem is called {identifier!r}; there are {', '.join(THEOREM_IDS)}", err=True
+            f"convverify cite: no theorem is called {identifier!r}; there are {', '.join(THEOREM_IDS)}",
+            err=True,
         )
         raise SystemExit(2)
     click.echo(text(identifier))
@@ -24,9 +25,8 @@ def command(identifier: str) -> None:
 
 def text(identifier: str) -> str:
     """The citation in running text."""
-    return (
-        f"Theorem {identifier} of convverify {__version__} (proofs/{identifier}.md): {THEOREM_IDS[identifier]}"
-    )
+    place = f"proofs/{identifier}.md"
+    return f"Theorem {identifier} of convverify {__version__} ({place}): {THEOREM_IDS[identifier]}"
 
 
 def bibtex(identifier: str) -> str:

@@ -21,7 +21,7 @@ def autograd_drawing(outputs: Mapping[str, Any], leaves: Mapping[str, Any]) -> D
 
 
 def _walk(function: Any, drawing: Drawing, names: Mapping[int, str], seen: dict[Any, str]) -> str:
-    """Add everything that leads to one recorded function, each function once; a loop, since graphs are deep."""
+    """Add everything that leads to one recorded function, each once; a loop, since graphs are deep."""
     first = _add(function, drawing, names, seen)
     open_ = [function]
     while open_:

@@ -105,9 +105,7 @@ def _plan(variables: tuple[Symbol, ...], statements: list[Statement]) -> list[St
     return plan
 
 
-def _solver(
-    statement: Statement, variable: Symbol, known: tuple[Symbol, ...]
-) -> Callable[..., int] | None:
+def _solver(statement: Statement, variable: Symbol, known: tuple[Symbol, ...]) -> Callable[..., int] | None:
     if not isinstance(statement, Relation) or statement.sign != "=":
         return None
     if variable not in statement.symbols() or not statement.symbols() <= {*known, variable}:

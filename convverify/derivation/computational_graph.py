@@ -20,6 +20,7 @@ class Operation:
 
     @property
     def operands(self) -> tuple[Symbol, ...]:
+        """The values that enter it."""
         return tuple(sorted(self.of.free_symbols, key=str))
 
 

@@ -1,5 +1,7 @@
 """The closed forms under proof, and the wrong ones that the same machinery must refute."""
 
+# ruff: noqa: D103  what is wrong with a form is said once, in the table at the end
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -22,6 +22,8 @@ from convverify.derivation.index_sum import (
 from convverify.derivation.symbolic_geometry import SymbolicGeometry, symbol
 
 Places = dict[str, tuple[Expr, ...]]
+# which arrays the closed form with values shaped like x, k or g takes
+ARGUMENTS = {"g": ("x", "k"), "x": ("g", "k"), "k": ("x", "g")}
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class General:
                 raise ProofError(f"a size is {have}, and must be {want}")
 
     def normal(self, total: IndexSum) -> IndexSum:
+        """The form in which equal sums look the same."""
         split = digitwise(total, self.xp.ranges)
         done = reflected(eliminated(split, self.xp.ranges, self.geometry.solved))
         return canonical(done)
@@ -172,14 +175,14 @@ class General:
 
 def derivative_steps(forms: Forms, role: str, dimensions: int) -> list[Step]:
     """FW-ALL (role g), GI-ALL (role x) and GW-ALL (role k)."""
-    one, other = {"g": "xk", "x": "gk", "k": "xg"}[role]
+    one, other = ARGUMENTS[role]
     return General(forms, dimensions).steps(role, one, other)
 
 
 def bias_steps(forms: Forms, dimensions: int) -> list[Step]:
     """GB-1: the bias b adds sum of g[n, c, o] * b[c] to the trilinear form."""
     general = General(forms, dimensions)
-    n, c, *o = general.free["g"]
+    _n, _c, *_o = general.free["g"]
     flat = symbol("m")
     places_ = tuple(zip((symbol("n"), *(symbol(f"o{dim}") for dim in range(dimensions))),
                         (general.geometry.batch, *general.geometry.output_size), strict=True))  # fmt: skip
@@ -194,7 +197,9 @@ def bias_steps(forms: Forms, dimensions: int) -> list[Step]:
     formula = result.at((wanted,))
     general.equal(derivative, formula)
     return [
-        Step("the bias of a channel is added to each of its outputs; paired with the cotangent", total.latex()),
+        Step(
+            "the bias of a channel is added to each of its outputs; paired with the cotangent", total.latex()
+        ),
         Step("differentiate", derivative.latex()),
         Step("the closed form, read off the text that the operator runs", formula.latex()),
     ]

@@ -9,13 +9,13 @@ from sympy import Expr, Symbol
 
 from convverify.derivation.claims import Claim
 from convverify.derivation.forms import Form, Forms
-from convverify.derivation.general import General, places
+from convverify.derivation.general import ARGUMENTS, General, places
 from convverify.derivation.index_sum import ProofError
 from convverify.derivation.logic import All, Statement, eq, within
 from convverify.derivation.symbolic_geometry import SymbolicAxis, symbol
 
 AXIS = SymbolicAxis()
-U, A, O = symbol("u"), symbol("a"), symbol("o")
+U, A, O = symbol("u"), symbol("a"), symbol("o")  # noqa: E741  the letters of the page
 
 
 def meet(u: Expr = U, a: Expr = A, o: Expr = O) -> Statement:
@@ -81,10 +81,12 @@ def relation(forms: Forms, role: str) -> Relation:
     general = General(forms, 1)
     at, ranges = places(general.geometry)
     general.xp.ranges.update(ranges)
-    one, other = {"g": "xk", "x": "gk", "k": "xg"}[role]
+    one, other = ARGUMENTS[role]
     form: Form = {"g": forms.forward, "x": forms.grad_input, "k": forms.grad_weight}[role]
     shaped = {"x": "x", "k": "k", "g": "g"}
-    result = form(general.xp, general.geometry, general.named(one, shaped[one]), general.named(other, shaped[other]))
+    result = form(
+        general.xp, general.geometry, general.named(one, shaped[one]), general.named(other, shaped[other])
+    )
     total = result.at(at[role])
     axis_equations = tuple(total.equations)
     spatial = set().union(*(term.free_symbols for term in axis_equations)) | set().union(
@@ -109,9 +111,7 @@ def same_meetings(forms: Forms, role: str, theorem: str) -> tuple[Claim, Claim, 
     solved = found.determined()
     second = tuple(symbol(index.name + "b") for index in indices)
     renamed = dict(zip(indices, second, strict=True))
-    reads_again = tuple(
-        eq(Relation._letter(name), at.subs(renamed)) for name, at in found.read_at.items()
-    )
+    reads_again = tuple(eq(Relation._letter(name), at.subs(renamed)) for name, at in found.read_at.items())
     sizes = AXIS.sizes
     others = tuple(letter for letter in (U, A, O) if letter != own)
     return (

@@ -4,6 +4,8 @@ Running the text of `formulas.py` on these gives, for every element, its index s
 that the operator runs are what is proved for every size.
 """
 
+# ruff: noqa: D102  the methods are documented where they are required: `convverify.formulas.Arrays`
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -103,9 +105,7 @@ class IndexArrays:
 
         def at(indices: Indices) -> IndexSum:
             start, offset = indices[first : first + spatial], indices[first + spatial :]
-            places = tuple(
-                p * s + k * d for p, k, s, d in zip(start, offset, stride, dilation, strict=True)
-            )
+            places = tuple(p * s + k * d for p, k, s, d in zip(start, offset, stride, dilation, strict=True))
             self.accesses += zip(places, array.shape[first:], strict=True)
             return array.at((*indices[:first], *places))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import sympy
 from sympy import Expr, Symbol
@@ -36,9 +37,7 @@ class IndexSum:
 
     def times(self, other: IndexSum) -> IndexSum:
         """The product of two sums with different bound indices."""
-        return IndexSum(
-            self.bound + other.bound, self.equations + other.equations, self.reads + other.reads
-        )
+        return IndexSum(self.bound + other.bound, self.equations + other.equations, self.reads + other.reads)
 
     def rewritten(self, rewrite: Callable[[Expr], Expr]) -> IndexSum:
         """Each equation and each index of a read rewritten; equations that became trivial are gone."""
@@ -101,8 +100,12 @@ def reflected(total: IndexSum) -> IndexSum:
     for index, size in total.bound:
         turned = sympy.expand(size - 1 - index)
         if any(turned == read for _, indices in total.reads for read in indices):
-            total = total.rewritten(lambda term, i=index, t=turned: term.subs(i, t))  # type: ignore[misc]
+            total = total.rewritten(partial(_substituted, index, turned))
     return total
+
+
+def _substituted(index: Symbol, value: Expr, term: Expr) -> Expr:
+    return term.subs(index, value)
 
 
 def canonical(total: IndexSum) -> IndexSum:

@@ -37,7 +37,7 @@ def trilinear(geometry: ConvGeometry) -> PolyElement:
 
 def first_order(geometry: ConvGeometry, forms: Forms) -> Differences:
     """What differs between the closed forms and the derivatives of the definition."""
-    x, k, g, b = _arrays(geometry)
+    x, k, g, _b = _arrays(geometry)
     total = trilinear(geometry)
     unbiased = _sum_of_taps(geometry, x, k, g)
     compared = (
@@ -47,7 +47,7 @@ def first_order(geometry: ConvGeometry, forms: Forms) -> Differences:
         ("grad_bias", forms.grad_bias, (g,), partials(total, "b", (geometry.out_channels,))),
     )
     for name, form, arguments, expected in compared:
-        yield from _differences(name, lambda f=form, a=arguments: f(XP, geometry, *a), expected)  # type: ignore[misc]
+        yield from _differences(name, lambda f=form, a=arguments: f(XP, geometry, *a), expected)
 
 
 def second_order(geometry: ConvGeometry, forms: Forms) -> Differences:

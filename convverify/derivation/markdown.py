@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from convverify.derivation.general import Step
 
 GEOMETRY = (
-    r"$`H, K, S, D, O \ge 1`$, $`P, Q \ge 0`$: input, kernel, stride, dilation, output, and the padding before "
-    "and after, of one axis",
+    (
+        r"$`H, K, S, D, O \ge 1`$, $`P, Q \ge 0`$: input, kernel, stride, dilation, output, and the padding "
+        r"before "
+        "and after, of one axis"
+    ),
     r"$`H + P + Q - D(K-1) - 1 = S(O-1) + r`$ with $`0 \le r \lt S`$: the output size and the remainder",
 )
 
@@ -27,6 +30,7 @@ def numbered(steps: Sequence[Step]) -> str:
 
 MACHINE = (
     "The same, as the machine did it, with batch $`n`$, groups $`\\gamma`$ of $`I`$ input and $`J`$ output "
-    "channels; $`\\delta[\\cdot]`$ is 1 where its equation holds and 0 elsewhere, and a hat marks the element "
+    "channels; $`\\delta[\\cdot]`$ is 1 where its equation holds and 0 elsewhere, and a hat marks the "
+    "element "
     "by which is differentiated."
 )

@@ -15,7 +15,7 @@ CitedBy = Mapping[str, Sequence[str]]
 TIMES = "TIMES.md"
 
 READING_ORDER = """\
-A reader who knows calculus can follow the two gradient formulas from the definition to the end on three pages:
+A reader who knows calculus can follow the two gradient formulas, from the definition on, on three pages:
 [FW-ALL](FW-ALL.md) (what is differentiated), [GW-ALL](GW-ALL.md) (the gradient by the kernel) and
 [GI-ALL](GI-ALL.md) (the gradient by the input: why the kernel turns, why zeros are inserted, what is padded).
 [CG-1](CG-1.md) is the chain rule on a computational graph, and [SEED-1](SEED-1.md) what all this says of the
@@ -43,7 +43,8 @@ def theorem_page(verdict: Verdict, cited_by: CitedBy) -> str:
 def index_page(cited_by: CitedBy) -> str:
     """The table of all theorems."""
     rows = [
-        f"| [{theorem.id}]({theorem.id}.md) | {THEOREM_IDS[theorem.id]} | {len(cited_by.get(theorem.id, ()))} |"
+        f"| [{theorem.id}]({theorem.id}.md) | {THEOREM_IDS[theorem.id]} | "
+        f"{len(cited_by.get(theorem.id, ()))} |"
         for theorem in THEOREMS.values()
     ]
     return "\n".join(
@@ -56,8 +57,14 @@ def index_page(cited_by: CitedBy) -> str:
             "| --- | --- | --- |",
             *rows,
             "",
-            "`convverify prove` checks all of them and writes these pages; `convverify prove --check` fails where a page",
-            "no longer says what the code proves. `smt/` holds the problems that went to SMT solvers, each with its",
+            (
+                "`convverify prove` checks all of them and writes these pages; `convverify prove --check` "
+                "fails where a page"
+            ),
+            (
+                "no longer says what the code proves. `smt/` holds the problems that went to SMT solvers, "
+                "each with its"
+            ),
             f"expected answer. [{TIMES}]({TIMES}) says how long each check took when the pages were written.",
             "`convverify cite ID` prints a citation. An ID never changes its meaning.",
             "",
@@ -103,16 +110,13 @@ def _checked(verdict: Verdict) -> str:
     lines = [f"- {what}: {found}" for what, found in verdict.findings]
     if verdict.problems:
         lines.append("- put to z3 and to cvc5, each with its expected answer:")
-        lines += [
-            f"  - [`{name}`](smt/{name}.smt2): {expected}" for name, expected, _ in verdict.problems
-        ]
+        lines += [f"  - [`{name}`](smt/{name}.smt2): {expected}" for name, expected, _ in verdict.problems]
     return "\n".join(lines) + f"\n\nTimes are in [{TIMES}]({TIMES})."
 
 
 def _controls(verdict: Verdict) -> str:
-    return "Wrong variants, put to the same machinery and refuted; with the smallest witness found:\n\n" + "\n".join(
-        f"- {fault}: {witness}" for fault, witness in verdict.witnesses
-    )
+    introduction = "Wrong variants, put to the same machinery and refuted; with the smallest witness found:"
+    return "\n".join([introduction, "", *(f"- {fault}: {found}" for fault, found in verdict.witnesses)])
 
 
 def _properties(names: Sequence[str]) -> str:
@@ -123,8 +127,8 @@ def _recheck(verdict: Verdict) -> str:
     lines = [f"```sh\nconvverify prove {verdict.theorem.id}\n```"]
     if verdict.problems:
         lines.append(
-            "The SMT problems ask for a counterexample: `unsat` means that there is none. Any solver that reads "
-            "SMT-LIB 2.6 will do:"
+            "The SMT problems ask for a counterexample: `unsat` means that there is none. Any solver that "
+            "reads SMT-LIB 2.6 will do:"
         )
         names = [name for name, _, _ in verdict.problems]
         lines.append("```sh\n" + "\n".join(f"z3 proofs/smt/{name}.smt2" for name in names) + "\n```")

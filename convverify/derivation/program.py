@@ -61,9 +61,7 @@ def degrees(operator: Operator, geometry: ConvGeometry, bias: bool = True) -> di
         count = _count(shape)
         inputs.append(interpreter.enter([unit] * count, shape))
     results = interpreter.run(trace(operator, geometry, bias), inputs)
-    return {
-        part: _union(interpreter.read(result)) for part, result in zip(PARTS, results, strict=False)
-    }
+    return {part: _union(interpreter.read(result)) for part, result in zip(PARTS, results, strict=False)}
 
 
 def degree_fault(operator: Operator, geometry: ConvGeometry, bias: bool = True) -> str | None:

@@ -20,7 +20,9 @@ class UnknownTheoremError(KeyError):
 
 
 def prove(
-    identifiers: Iterable[str], solvers: Sequence[str], before: Callable[[str], None] = lambda identifier: None
+    identifiers: Iterable[str],
+    solvers: Sequence[str],
+    before: Callable[[str], None] = lambda identifier: None,
 ) -> list[Verdict]:
     """Check these theorems, or all where none is named; `before` is called with each ID.
 

@@ -5,6 +5,8 @@ elements of different arrays stay apart, and a few generators serve any number o
 in one generator an element are some thousand times slower.)
 """
 
+# ruff: noqa: D102  the methods are documented where they are required: `convverify.formulas.Arrays`
+
 from __future__ import annotations
 
 import itertools
@@ -87,7 +89,10 @@ class RingArrays:
         first = len(array.shape) - len(pads)
         sizes = tuple(size + sum(pad) for size, pad in zip(array.shape[first:], pads, strict=True))
         moved = (
-            ((*index[:first], *(place + pad[0] for place, pad in zip(index[first:], pads, strict=True))), cell)
+            (
+                (*index[:first], *(place + pad[0] for place, pad in zip(index[first:], pads, strict=True))),
+                cell,
+            )
             for index, cell in array.cells.items()
         )
         shape = (*array.shape[:first], *sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 
 Terms = tuple[Fraction, ...]
 
@@ -22,7 +22,7 @@ def rounded(value: Fraction, bits: int) -> Fraction:
     return round(value / Fraction(2) ** exponent) * Fraction(2) ** exponent
 
 
-@lru_cache(maxsize=None)
+@cache
 def sums(terms: Terms, bits: int) -> frozenset[Fraction]:
     """What adding the terms in every possible order and tree can give, rounding after each addition."""
     if len(terms) == 1:

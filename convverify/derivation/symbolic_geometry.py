@@ -1,4 +1,6 @@
-"""A convolution whose every size is a symbol: what the closed forms are run on to prove them for all sizes."""
+"""A convolution whose every size is a symbol: on it the closed forms are proved for all sizes."""
+
+# ruff: noqa: D102  the names are those of `convverify.geometry`, and are documented there
 
 from __future__ import annotations
 
@@ -129,6 +131,4 @@ class SymbolicGeometry:
 
     def solved(self, term: Any) -> Expr:
         """The term, with the input sizes written in terms of the others."""
-        return sympy.expand(
-            sympy.sympify(term).subs([(axis.input, axis.solved_input) for axis in self.axes])
-        )
+        return sympy.expand(sympy.sympify(term).subs([(axis.input, axis.solved_input) for axis in self.axes]))

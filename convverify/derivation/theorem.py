@@ -55,7 +55,7 @@ class Theorem:
 
 @dataclass
 class Verdict:
-    """What became of one theorem: all `failures` empty means proved, as far as `unchecked` does not limit it."""
+    """What became of one theorem: proved where nothing failed, as far as `unchecked` does not limit it."""
 
     theorem: Theorem
     failures: list[str] = field(default_factory=list)
@@ -67,6 +67,7 @@ class Verdict:
 
     @property
     def proved(self) -> bool:
+        """Whether nothing failed."""
         return not self.failures
 
 
@@ -110,7 +111,9 @@ def _claims(theorem: Theorem, solvers: Sequence[str], verdict: Verdict) -> None:
         if example is None:
             verdict.failures.append(f"{claim.name}: no example of its hypotheses was found")
         else:
-            verdict.findings.append((f"`{claim.name}`: {claim.words}", f"hypotheses hold for {numbers(example)}"))
+            verdict.findings.append(
+                (f"`{claim.name}`: {claim.words}", (f"hypotheses hold for {numbers(example)}"))
+            )
     missing = [name for name in SOLVERS if name not in solvers]
     if claims and missing:
         without = "only small numbers were tried" if len(missing) == len(SOLVERS) else "one solver less"

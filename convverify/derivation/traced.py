@@ -25,10 +25,13 @@ V = TypeVar("V")
 Operator = Callable[..., Any]
 
 MOVES = frozenset(
-    """alias as_strided cat clone constant_pad_nd contiguous copy_ detach diagonal expand flip im2col index
-    index_select lift_fresh_copy narrow new_zeros permute repeat reshape roll select select_scatter slice
-    slice_scatter split split_with_sizes squeeze stack t transpose unbind unfold unsafe_view unsqueeze view
-    zeros zeros_like pixel_shuffle""".split()
+    {
+        "alias", "as_strided", "cat", "clone", "constant_pad_nd", "contiguous", "copy_", "detach", "diagonal",
+        "expand", "flip", "im2col", "index", "index_select", "lift_fresh_copy", "narrow", "new_zeros", "permute",
+        "pixel_shuffle", "repeat", "reshape", "roll", "select", "select_scatter", "slice", "slice_scatter",
+        "split", "split_with_sizes", "squeeze", "stack", "t", "transpose", "unbind", "unfold", "unsafe_view",
+        "unsqueeze", "view", "zero_", "zeros", "zeros_like",
+    }
 )  # fmt: skip
 
 
@@ -72,9 +75,7 @@ def trace(operator: Operator, geometry: ConvGeometry, bias: bool) -> torch.fx.Gr
 
 def call(operator: Operator, geometry: ConvGeometry, x: Tensor, k: Tensor, b: Tensor | None = None) -> Tensor:
     """Call an operator the way `torch.nn.functional.conv2d` is called."""
-    output: Tensor = operator(
-        x, k, b, geometry.stride, geometry.padding, geometry.dilation, geometry.groups
-    )
+    output: Tensor = operator(x, k, b, geometry.stride, geometry.padding, geometry.dilation, geometry.groups)
     return output
 
 
@@ -152,45 +153,60 @@ class Interpreter(Generic[V]):
         """one + alpha * other."""
         if alpha != 1:
             other = self.multiply(other, alpha)
-        left, right = torch.broadcast_tensors(self._operand(one), self._operand(other))
+        left, right = _broadcast(self._operand(one), self._operand(other))
         pairs = zip(self.read(left), self.read(right), strict=True)
         return self.enter([self.algebra.total(pair) for pair in pairs], left.shape)
 
     def subtract(self, one: Any, other: Any, alpha: Any = 1) -> Tensor:
+        """one - alpha * other."""
         return self.add(one, other, -alpha)
 
     def multiply(self, one: Any, other: Any) -> Tensor:
-        left, right = torch.broadcast_tensors(self._operand(one), self._operand(other))
+        """one * other, elementwise."""
+        left, right = _broadcast(self._operand(one), self._operand(other))
         pairs = zip(self.read(left), self.read(right), strict=True)
         return self.enter([self.algebra.total_of_products([pair]) for pair in pairs], left.shape)
 
+    def filled(self, one: Tensor, value: Any) -> Tensor:
+        """A number in the shape of a tensor."""
+        return self._operand(value).expand(one.shape)
+
     def negate(self, one: Tensor) -> Tensor:
+        """-one."""
         return self.multiply(one, -1)
 
     def sum(self, one: Tensor, dims: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+        """The sum over some axes, or all."""
         dims = list(range(one.dim())) if dims is None or dims == [] else dims
         dims = [dim % one.dim() for dim in ([dims] if isinstance(dims, int) else dims)]
         kept = [dim for dim in range(one.dim()) if dim not in dims]
         rows = one.permute(*kept, *dims).reshape([*(one.shape[dim] for dim in kept), -1])
         flat = rows.reshape(-1, rows.shape[-1]) if rows.numel() else rows.reshape(0, 0)
-        shape = [1 if dim in dims else one.shape[dim] for dim in range(one.dim())] if keepdim else rows.shape[:-1]
+        shape = (
+            [1 if dim in dims else one.shape[dim] for dim in range(one.dim())] if keepdim else rows.shape[:-1]
+        )
         return self.enter([self.algebra.total(self.read(row)) for row in flat], shape)
 
     def matmul(self, one: Tensor, other: Tensor) -> Tensor:
         """mm and bmm."""
-        table, zero = self.table, 0.0
+        table = self.table
         values = []
         for left, right in zip(_matrices(one), _matrices(other), strict=True):
             columns = list(zip(*right, strict=True))
             for row, column in itertools.product(left, columns):
                 pairs = [(table[int(a)], table[int(b)]) for a, b in zip(row, column, strict=True)
-                         if a != zero and b != zero]  # fmt: skip
+                         if a and b]  # fmt: skip
                 values.append(self.algebra.total_of_products(pairs))
         return self.enter(values, (*one.shape[:-1], other.shape[-1]))
 
     def addmm(self, start: Tensor, one: Tensor, other: Tensor, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """addmm and baddbmm."""
         return self.add(self.multiply(start, beta), self.matmul(one, other), alpha)
+
+
+def _broadcast(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    shape = torch.broadcast_shapes(one.shape, other.shape)  # type: ignore[no-untyped-call]
+    return one.expand(shape), other.expand(shape)
 
 
 def _matrices(tensor: Tensor) -> list[list[list[float]]]:
@@ -203,6 +219,7 @@ _ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "rsub": lambda self, one, other, alpha=1: self.subtract(other, one, alpha),
     "mul": Interpreter.multiply,
     "neg": Interpreter.negate,
+    "fill": Interpreter.filled,
     "sum": Interpreter.sum,
     "mm": Interpreter.matmul,
     "bmm": Interpreter.matmul,

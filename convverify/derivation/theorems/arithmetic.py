@@ -58,7 +58,8 @@ def _over_budget() -> str | None:
 def _partial(name: str, bound: sympy.Expr) -> Claim:
     return Claim(
         name, (A, B, s, t), (le(0, A), le(0, B), le(-A, s), le(s, A), le(-B, t), le(t, B)),
-        All((le(-bound, s + t), le(s + t, bound))), 3, "a partial sum is within the sum of the absolute values",
+        All((le(-bound, s + t), le(s + t, bound))), 3, "a partial sum is within the sum of the absolute "
+        "values",
     )  # fmt: skip
 
 
@@ -86,7 +87,9 @@ def _bounded() -> str:
     for bits, terms, value in _beyond(lambda count: count):
         raise ProofError(f"with {bits} bits {_written(terms)} can give {value}, beyond the bound")
     tried = sum(1 for bits in (2, 3) for count in (1, 2, 3) for _ in product_terms(count, bits))
-    return f"{tried} sums of up to 3 products of 2- and 3-bit numbers: every order and tree is within the bound"
+    return (
+        f"{tried} sums of up to 3 products of 2- and 3-bit numbers: every order and tree is within the bound"
+    )
 
 
 def _bound_steps() -> str:
@@ -109,7 +112,9 @@ def _one_rounding_less() -> str | None:
     if found is None:
         return None
     bits, terms, value = found
-    return f"p={bits}: the product {_written(terms)} comes out as {value}, where the bound would allow no error"
+    return (
+        f"p={bits}: the product {_written(terms)} comes out as {value}, where the bound would allow no error"
+    )
 
 
 def _written(terms: Terms) -> str:
@@ -120,23 +125,33 @@ ARITHMETIC = (
     Theorem(
         id="EX-1", title="Within 2^p, every order of summation is exact",
         statement=display(
-            r"\sum_i |m_i\, l_i| \;(+\,|b|) \le 2^p \;\Rightarrow\; \text{every partial sum, in any order or tree, with or "
+            r"\sum_i |m_i\, l_i| \;(+\,|b|) \le 2^p \;\Rightarrow\; \text{every partial sum, in any order "
+            r"or tree, with or "
             r"without fused multiply-add, is exact}"
         ),
         hypotheses=(
-            "operands $`m_i 2^e`$ and $`l_i 2^f`$ with integers $`m_i, l_i`$, all with one $`e`$ and one $`f`$",
+            ("operands $`m_i 2^e`$ and $`l_i 2^f`$ with integers $`m_i, l_i`$, all with one $`e`$ and one "
+            "$`f`$"),
             "an accumulator with $`p`$ bits that rounds correctly, nothing under- or overflows",
         ),
-        method="A proof on this page; its two steps checked by SMT and by trying everything in arithmetic of few bits.",
+        method="A proof on this page; its two steps checked by SMT and by trying everything in arithmetic "
+        "of few bits.",
         derivation=lambda: (
-            "Every product is an integer $`m_i l_i`$ times $`2^{e+f}`$, and so is every partial sum $`t`$ of some of them; "
-            "leave the common factor away. Whatever the order, a partial sum adds up a subset of the products, so "
+            "Every product is an integer $`m_i l_i`$ times $`2^{e+f}`$, and so is every partial sum $`t`$ "
+            "of some of them; "
+            "leave the common factor away. Whatever the order, a partial sum adds up a subset of the "
+            "products, so "
             "$`|t| \\le \\sum_i |m_i l_i| \\le 2^p`$.\n\n"
-            "An integer with $`|t| \\le 2^p`$ has at most $`p`$ significant bits, or is $`\\pm 2^p`$, which has one: it is "
-            "representable. The exact result of the first addition is representable, hence it is what a correctly "
-            "rounded addition returns; so the second addition starts from exact values; and so on, by induction over "
-            "the tree. A fused multiply-add, a blocked sum and atomic additions in any order are such trees. Storing to "
-            "a narrower type rounds the exact value once. (The sign of a zero is not determined: compare with `==`.)"
+            "An integer with $`|t| \\le 2^p`$ has at most $`p`$ significant bits, or is $`\\pm 2^p`$, "
+            "which has one: it is "
+            "representable. The exact result of the first addition is representable, hence it is what a "
+            "correctly "
+            "rounded addition returns; so the second addition starts from exact values; and so on, by "
+            "induction over "
+            "the tree. A fused multiply-add, a blocked sum and atomic additions in any order are such "
+            "trees. Storing to "
+            "a narrower type rounds the exact value once. (The sign of a zero is not determined: compare "
+            "with `==`.)"
         ),
         checks=(
             Check("integers up to 2^p are representable", _integers_fit),
@@ -149,20 +164,27 @@ ARITHMETIC = (
     Theorem(
         id="RB-1", title="The rounding bound of a convolution",
         statement=display(
-            r"|\text{computed} - \text{exact}| \le \gamma_n \sum_{i=1}^n |x_i|\,|k_i|, \qquad \gamma_n = \frac{n u}{1 - n u}"
+            r"|\text{computed} - \text{exact}| \le \gamma_n \sum_{i=1}^n |x_i|\,|k_i|, \qquad \gamma_n = "
+            r"\frac{n u}{1 - n u}"
         ),
         hypotheses=(
-            "$`u = 2^{-p}`$ for $`p`$ bits, each operation returning $`(a \\circ b)(1 + \\delta)`$ with $`|\\delta| \\le u`$",
+            ("$`u = 2^{-p}`$ for $`p`$ bits, each operation returning $`(a \\circ b)(1 + \\delta)`$ with "
+            "$`|\\delta| \\le u`$"),
             "$`n u \\lt 1`$, nothing under- or overflows; any order and tree of the sum",
         ),
-        method="A proof on this page; its induction checked by SymPy, the bound by trying everything in arithmetic of few "
+        method="A proof on this page; its induction checked by SymPy, the bound by trying everything in "
+        "arithmetic of few "
         "bits.",
         derivation=lambda: (
-            "Each product is rounded once. In any tree that adds $`n`$ terms a term takes part in at most $`n - 1`$ "
-            "additions. So the computed sum is $`\\sum_i x_i k_i \\prod_{j \\le n_i} (1 + \\delta_{ij})`$ with "
-            "$`n_i \\le n`$, and it remains to show that $`n`$ factors $`1 + \\delta`$ stay within $`1 \\pm \\gamma_n`$.\n\n"
+            "Each product is rounded once. In any tree that adds $`n`$ terms a term takes part in at most "
+            "$`n - 1`$ "
+            "additions. So the computed sum is $`\\sum_i x_i k_i \\prod_{j \\le n_i} (1 + \\delta_{ij})`$ "
+            "with "
+            "$`n_i \\le n`$, and it remains to show that $`n`$ factors $`1 + \\delta`$ stay within $`1 "
+            "\\pm \\gamma_n`$.\n\n"
             "From above, by induction, because $`1 + \\gamma_j = 1/(1 - j u)`$:\n\n"
-            + display(r"1 + \gamma_{j+1} - (1 + \gamma_j)(1 + u) = \frac{(j+1)\,u^2}{(1-(j+1)u)(1-j u)} \ge 0 .")
+            + display(r"1 + \gamma_{j+1} - (1 + \gamma_j)(1 + u) = \frac{(j+1)\,u^2}{(1-(j+1)u)(1-j u)} "
+            r"\ge 0 .")
             + "\n\nFrom below, $`(1-u)^n \\ge 1 - n u`$ by induction, because "
             + "$`(1 - j u)(1 - u) = 1 - (j+1) u + j u^2`$, and $`n u \\le \\gamma_n`$.\n\n"
             "The number of terms of each pass is a property of the geometry: `terms_per_output`, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from convverify.derivation.forms import (
     CROPPED_IN_FRONT,
     GROUPS_TRANSPOSED,
@@ -38,10 +40,13 @@ def every_size(role: str, dimensions: int) -> list[Step]:
 def refuted_everywhere(role: str) -> tuple[tuple[Check, ...], tuple[Control, ...]]:
     """The checks and the controls of a theorem about every size."""
     checks = tuple(
-        Check(f"{dims} spatial {'axis' if dims == 1 else 'axes'}, all sizes symbols", lambda d=dims: _equal(role, d))  # type: ignore[misc]
+        Check(
+            f"{dims} spatial {'axis' if dims == 1 else 'axes'}, all sizes symbols",
+            partial(_equal, role, dims),
+        )
         for dims in DIMENSIONS
     )
-    controls = tuple(Control(wrong.fault, lambda w=wrong: _refuted(w, role)) for wrong in WRONG[role])  # type: ignore[misc]
+    controls = tuple(Control(wrong.fault, partial(_refuted, wrong, role)) for wrong in WRONG[role])
     return checks, controls
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from convverify.derivation import forms
 from convverify.derivation.geometries import CHOSEN, sampled
 from convverify.derivation.index_sum import ProofError
@@ -53,8 +55,10 @@ def _products(geometry: ConvGeometry) -> int:
 def _listed(geometries: list[ConvGeometry]) -> str:
     lines = "\n".join(map(str, geometries))
     return (
-        f"{len(CHOSEN)} geometries are chosen for what they combine (remainders on both axes, K = H, K > H, S > K, "
-        "P > K, 'same' with even kernels, depthwise, one and three axes, an empty batch), and the others drawn:\n\n"
+        f"{len(CHOSEN)} geometries are chosen for what they combine (remainders on both axes, K = H, K > "
+        f"H, S > K, "
+        "P > K, 'same' with even kernels, depthwise, one and three axes, an empty batch), and the others "
+        "drawn:\n\n"
         f"<details><summary>all of them</summary>\n\n```\n{lines}\n```\n\n</details>"
     )
 
@@ -63,19 +67,24 @@ FINITE = (
     Theorem(
         id="FIN-1", title="Formulas and definition have the same polynomials",
         statement=display(
-            r"\text{forward} = \frac{\partial T}{\partial g},\quad \text{grad\_input} = \frac{\partial T}{\partial x},\quad "
-            r"\text{grad\_weight} = \frac{\partial T}{\partial k},\quad \text{grad\_bias} = \frac{\partial T}{\partial b},\qquad "
+            r"\text{forward} = \frac{\partial T}{\partial g},\quad \text{grad\_input} = \frac{\partial "
+            r"T}{\partial x},\quad "
+            r"\text{grad\_weight} = \frac{\partial T}{\partial k},\quad \text{grad\_bias} = "
+            r"\frac{\partial T}{\partial b},\qquad "
             r"T = \sum_{\text{taps}} x[u]\,k[a]\,g[o] + \sum_{n,c,o} b[c]\,g[n,c,o]"
         ),
-        method="SymPy's polynomial rings over the integers: every element of every array is a symbol of its own, the "
+        method="SymPy's polynomial rings over the integers: every element of every array is a symbol of "
+        "its own, the "
         "definition is the code of `definition.py`, the formulas are the code of `formulas.py`.",
-        derivation=lambda: "On one geometry $`T`$ is a polynomial with finitely many terms, all of degree 1 in each symbol; its "
-        "partial derivatives are read off, and each element of each closed form, run on the same symbols, must be the "
+        derivation=lambda: "On one geometry $`T`$ is a polynomial with finitely many terms, all of degree "
+        "1 in each symbol; its "
+        "partial derivatives are read off, and each element of each closed form, run on the same symbols, "
+        "must be the "
         "same polynomial: equal for all real (or complex, or integer) values at once. "
         + _listed(first_order_geometries()),
         checks=(Check(f"{FIRST_ORDER} geometries, the article's own among them", _first),),
         controls=tuple(
-            Control(f"{wrong.slot}: {wrong.fault}", lambda w=wrong: smallest(w)) for wrong in WRONG  # type: ignore[misc]
+            Control(f"{wrong.slot}: {wrong.fault}", partial(smallest, wrong)) for wrong in WRONG
         ),
     ),
     Theorem(
@@ -86,13 +95,14 @@ FINITE = (
             r"\frac{\partial T_2}{\partial x} = \text{grad\_input}(g,v),\qquad "
             r"T_2 = \langle u, \text{grad\_input}(g,k)\rangle + \langle v, \text{grad\_weight}(x,g)\rangle"
         ),
-        method="SymPy's polynomial rings over the integers, with the code of `formulas.py` on both sides; that its first "
+        method="SymPy's polynomial rings over the integers, with the code of `formulas.py` on both sides; "
+        "that its first "
         "order is right is FIN-1.",
         derivation=lambda: "See DB-1 to DB-3 for why these are the double-backward formulas. "
         + _listed(second_order_geometries()),
         checks=(Check(f"{SECOND_ORDER} geometries", _second),),
         controls=tuple(
-            Control(f"{wrong.slot}: {wrong.fault}", lambda w=wrong: smallest(w, order=2)) for wrong in WRONG_TWICE  # type: ignore[misc]
+            Control(f"{wrong.slot}: {wrong.fault}", partial(smallest, wrong, order=2)) for wrong in WRONG_TWICE
         ),
     ),
 )  # fmt: skip

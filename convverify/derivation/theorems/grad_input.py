@@ -71,31 +71,56 @@ def _rounded_gather() -> Claim:
     )  # fmt: skip
 
 
+def _read_without_remainder() -> Claim:
+    """Reads the array that lacks the remainder, at all H positions."""
+    found = incidence.relation(forms.shipped(), "x")
+    index, length = found.accesses[0]
+    letters = sorted(index.free_symbols - set(AXIS.sizes), key=str)
+    sizes = {**dict(found.bound), U: AXIS.input}
+    return Claim(
+        "GI-4-wrong", (*AXIS.sizes, *letters),
+        (*AXIS.hypotheses, *(within(letter, sizes[letter]) for letter in letters)),
+        within(index, length - AXIS.remainder),
+    )  # fmt: skip
+
+
 WHY = (
     "The loss depends on $`x[u]`$ through every output that reads it, so by the chain rule, with "
     "$`g = \\partial L / \\partial\\,\\text{out}`$ given,\n\n"
-    + display(r"\frac{\partial L}{\partial x[u]} = \sum_o g[o]\,\frac{\partial\,\text{out}[o]}{\partial x[u]} .")
-    + "\n\nThe output is $`\\text{out}[o] = \\sum_a x[S o + D a - P]\\,k[a]`$; its derivative by $`x[u]`$ is the "
-    "kernel element that $`x[u]`$ is multiplied by, the one with $`S o + D a - P = u`$, and zero where there is "
+    + display(
+        r"\frac{\partial L}{\partial x[u]} = \sum_o g[o]\,\frac{\partial\,\text{out}[o]}{\partial "
+        r"x[u]} ."
+    )
+    + "\n\nThe output is $`\\text{out}[o] = \\sum_a x[S o + D a - P]\\,k[a]`$; its derivative by $`x[u]`$ "
+    "is the "
+    "kernel element that $`x[u]`$ is multiplied by, the one with $`S o + D a - P = u`$, and zero where "
+    "there is "
     "none:\n\n"
     + display(r"\frac{\partial L}{\partial x[u]} = \sum_{o,\,a\,:\;S o + D a = u + P} g[o]\;k[a] .")
-    + "\n\n**Why zeros are inserted.** For stride $`S`$ the outputs that $`u`$ meets lie at multiples of $`S`$. "
+    + "\n\n**Why zeros are inserted.** For stride $`S`$ the outputs that $`u`$ meets lie at multiples of "
+    "$`S`$. "
     "Let $`\\tilde g[S o] = g[o]`$, and $`\\tilde g = 0`$ in between; then $`o`$ need not be solved for:\n\n"
     + display(r"\frac{\partial L}{\partial x[u]} = \sum_{a=0}^{K-1} \tilde g[u + P - D a]\;k[a] .")
-    + "\n\n**Why the kernel turns by 180°.** In this sum $`\\tilde g`$ is read *backwards* as $`a`$ grows, while a "
+    + "\n\n**Why the kernel turns by 180°.** In this sum $`\\tilde g`$ is read *backwards* as $`a`$ "
+    "grows, while a "
     "correlation reads forwards. Count the kernel from its other end, $`a = K - 1 - a'`$:\n\n"
     + display(
         r"\frac{\partial L}{\partial x[u]} = \sum_{a'=0}^{K-1} "
         r"\tilde g\big[u + D a' - (D(K-1) - P)\big]\;k[K-1-a'] ,"
     )
-    + "\n\nthe correlation, at stride 1 and dilation $`D`$, of $`\\tilde g`$ with the turned kernel. On two axes the "
+    + "\n\nthe correlation, at stride 1 and dilation $`D`$, of $`\\tilde g`$ with the turned kernel. On "
+    "two axes the "
     "turn of each is the rotation by 180°.\n\n"
-    "**How much is padded.** The reads start $`D(K-1) - P`$ before $`\\tilde g`$: so many zeros go in front (or are "
-    "cropped, if negative). There must be $`H`$ of them, and $`\\tilde g`$ has $`S(O-1)+1`$ elements, so that at the "
+    "**How much is padded.** The reads start $`D(K-1) - P`$ before $`\\tilde g`$: so many zeros go in "
+    "front (or are "
+    "cropped, if negative). There must be $`H`$ of them, and $`\\tilde g`$ has $`S(O-1)+1`$ elements, so "
+    "that at the "
     "far end\n\n"
     + display(r"H + D(K-1) - (D(K-1)-P) - (S(O-1)+1) = H + P - S(O-1) - 1 = D(K-1) - Q + r")
-    + "\n\nzeros follow: the same as in front, *and the remainder*, for the last elements of the input, which no "
-    "window reads and whose gradient may be zero. For $`S = D = 1`$ and no padding this is the article's formula: "
+    + "\n\nzeros follow: the same as in front, *and the remainder*, for the last elements of the input, "
+    "which no "
+    "window reads and whose gradient may be zero. For $`S = D = 1`$ and no padding this is the article's "
+    "formula: "
     "pad $`g`$ by $`K-1`$ on all sides and correlate it with the rotated kernel."
 )
 
@@ -126,17 +151,20 @@ GRAD_INPUT = (
         id="GI-3", title="Through one kernel index, an input meets at most one output",
         statement=display(r"S o + D a = u + P = S o' + D a \;\Rightarrow\; o = o'"),
         hypotheses=GEOMETRY, method="SMT.",
-        derivation=lambda: "Subtract: $`S(o - o') = 0`$, and $`S \\ge 1`$. So $`\\partial\\,\\text{out}[o]/\\partial x[u]`$ "
+        derivation=lambda: "Subtract: $`S(o - o') = 0`$, and $`S \\ge 1`$. So "
+        "$`\\partial\\,\\text{out}[o]/\\partial x[u]`$ "
         "is a single kernel element and the sum of the formula needs no multiplicities.",
         claims=lambda: (_at_most_one(True),),
         wrong_claims=lambda: (("the same for different kernel indices", _at_most_one(False)),),
     ),
     Theorem(
         id="GI-4", title="The grad_input formula reads inside its padded array",
-        statement=display(r"0 \le u + D a' \lt \big(S(O-1)+1\big) + \big(D(K-1)-P\big) + \big(D(K-1)-Q+r\big)"),
+        statement=display(r"0 \le u + D a' \lt \big(S(O-1)+1\big) + \big(D(K-1)-P\big) + "
+        r"\big(D(K-1)-Q+r\big)"),
         hypotheses=GEOMETRY,
         method="SMT; index and size are read off the text of `formulas.grad_input`.",
-        derivation=lambda: "The largest index is $`H - 1 + D(K-1)`$, and by GI-2 the array has $`H + D(K-1)`$ elements.",
+        derivation=lambda: "The largest index is $`H - 1 + D(K-1)`$, and by GI-2 the array has $`H + "
+        "D(K-1)`$ elements.",
         claims=lambda: incidence.in_bounds(forms.shipped(), "x", "GI-4"),
         wrong_claims=lambda: (("the size of the input taken for the number of windows, without the remainder",
                                _read_without_remainder()),),
@@ -156,7 +184,8 @@ GRAD_INPUT = (
             r"\;\land\; 0 \le \frac{u + P - D a}{S} \lt O"
         ),
         hypotheses=GEOMETRY, method="SMT; divisibility is stated by its quotient $`q`$.",
-        derivation=lambda: "Solve $`u = S o + D a - P`$ for $`o`$. A kernel that computes grad_input without inserting "
+        derivation=lambda: "Solve $`u = S o + D a - P`$ for $`o`$. A kernel that computes grad_input "
+        "without inserting "
         "zeros loops over $`a`$ and tests this.",
         claims=_gather,
         wrong_claims=lambda: (("the quotient rounded down, divisibility not tested", _rounded_gather()),),
@@ -166,25 +195,14 @@ GRAD_INPUT = (
         statement=display(
             r"\frac{\partial}{\partial x[n, \gamma I + i, u]} T(x, k, g) = \text{correlate}_D\Big(\text{pad}"
             r"\big(\text{insert zeros}_S(g)\big),\ \text{rotate}_{180}(k)\Big)[n, \gamma I + i, u]"
-        ) + "\n\nso that $`\\langle g, \\text{conv}(x,k)\\rangle = \\langle x, \\text{grad\\_input}\\rangle`$, on one, two "
+        ) + "\n\nso that $`\\langle g, \\text{conv}(x,k)\\rangle = \\langle x, "
+        "\\text{grad\\_input}\\rangle`$, on one, two "
         "and three axes at once.",
         hypotheses=GEOMETRY,
-        method="SymPy in index notation: SymPy differentiates the definition, the formula is run on arrays of "
+        method="SymPy in index notation: SymPy differentiates the definition, the formula is run on "
+        "arrays of "
         "symbolic sizes, and both come to one normal form.",
         derivation=lambda: WHY + "\n\n" + MACHINE + "\n\n" + numbered(every_size("x", 1)),
         checks=refuted_everywhere("x")[0], controls=refuted_everywhere("x")[1],
     ),
 )  # fmt: skip
-
-
-def _read_without_remainder() -> Claim:
-    """Reads the array that lacks the remainder, at all H positions."""
-    found = incidence.relation(forms.shipped(), "x")
-    index, length = found.accesses[0]
-    letters = sorted(index.free_symbols - set(AXIS.sizes), key=str)
-    sizes = {**dict(found.bound), U: AXIS.input}
-    return Claim(
-        "GI-4-wrong", (*AXIS.sizes, *letters),
-        (*AXIS.hypotheses, *(within(letter, sizes[letter]) for letter in letters)),
-        within(index, length - AXIS.remainder),
-    )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from convverify.derivation import forms, incidence
 from convverify.derivation.claims import Claim
 from convverify.derivation.forms import CROPPED_IN_FRONT, SHORT_BIAS
@@ -59,21 +61,43 @@ def _wrong_pad() -> Claim:
     )  # fmt: skip
 
 
+def _bias_proved(dimensions: int) -> str:
+    return f"one normal form, after {len(bias_steps(forms.shipped(), dimensions))} steps"
+
+
+def _bias_refuted() -> str | None:
+    try:
+        bias_steps(SHORT_BIAS.forms, 1)
+    except ProofError:
+        return smallest(SHORT_BIAS)
+    return None
+
+
 WHY = (
     "By the chain rule, with $`g = \\partial L / \\partial\\,\\text{out}`$ given,\n\n"
-    + display(r"\frac{\partial L}{\partial k[a]} = \sum_o g[o]\,\frac{\partial\,\text{out}[o]}{\partial k[a]} .")
-    + "\n\nThe output is linear in the kernel, $`\\text{out}[o] = \\sum_a x[S o + D a - P]\\,k[a]`$, and the factor of "
+    + display(
+        r"\frac{\partial L}{\partial k[a]} = \sum_o g[o]\,\frac{\partial\,\text{out}[o]}{\partial "
+        r"k[a]} ."
+    )
+    + "\n\nThe output is linear in the kernel, $`\\text{out}[o] = \\sum_a x[S o + D a - P]\\,k[a]`$, and "
+    "the factor of "
     "$`k[a]`$ is\n\n"
     + display(r"\frac{\partial\,\text{out}[o]}{\partial k[a]} = x[S o + D a - P] .")
     + "\n\nTherefore\n\n"
     + display(r"\frac{\partial L}{\partial k[a]} = \sum_{o=0}^{O-1} x[D a + S o - P]\;g[o] .")
-    + "\n\nRead it as a correlation: $`a`$ is now the position and moves in steps of $`D`$, $`o`$ is the tap and "
-    "moves in steps of $`S`$. So it is the padded input correlated with $`g`$ as the kernel, *stride and dilation "
-    "having changed places*. For $`S = D = 1`$ and no padding this is the article's formula: the input convolved "
+    + "\n\nRead it as a correlation: $`a`$ is now the position and moves in steps of $`D`$, $`o`$ is the "
+    "tap and "
+    "moves in steps of $`S`$. So it is the padded input correlated with $`g`$ as the kernel, *stride and "
+    "dilation "
+    "having changed places*. For $`S = D = 1`$ and no padding this is the article's formula: the input "
+    "convolved "
     "with grad_output.\n\n"
-    "**Why the remainder is cropped.** $`g`$ at dilation $`S`$ is $`S(O-1)+1`$ long, and the padded input has "
-    "$`S(O-1) + 1 + D(K-1) + r`$ elements. Moving in steps of $`D`$, $`g`$ fits $`K + \\lfloor r/D \\rfloor`$ times "
-    "(GW-1), so when $`r \\ge D`$ there would be elements that belong to no tap. Without its last $`r`$ elements, "
+    "**Why the remainder is cropped.** $`g`$ at dilation $`S`$ is $`S(O-1)+1`$ long, and the padded input "
+    "has "
+    "$`S(O-1) + 1 + D(K-1) + r`$ elements. Moving in steps of $`D`$, $`g`$ fits $`K + \\lfloor r/D "
+    "\\rfloor`$ times "
+    "(GW-1), so when $`r \\ge D`$ there would be elements that belong to no tap. Without its last $`r`$ "
+    "elements, "
     "which no window read, the input leaves exactly $`K`$."
 )
 
@@ -81,7 +105,8 @@ GRAD_WEIGHT = (
     Theorem(
         id="GW-1", title="The size of the grad_weight formula, with and without the remainder",
         statement=display(
-            r"\left\lfloor \frac{H+P+Q-1-S(O-1)}{D} \right\rfloor + 1 = K + \left\lfloor \frac{r}{D} \right\rfloor, "
+            r"\left\lfloor \frac{H+P+Q-1-S(O-1)}{D} \right\rfloor + 1 = K + \left\lfloor \frac{r}{D} "
+            r"\right\rfloor, "
             r"\qquad \left\lfloor \frac{H+P+Q-r-1-S(O-1)}{D} \right\rfloor + 1 = K"
         ),
         hypotheses=GEOMETRY,
@@ -104,7 +129,8 @@ GRAD_WEIGHT = (
     Theorem(
         id="GW-3", title="The grad_weight formula meets what the definition meets",
         statement=display(r"u = S o + D a - P \;\Longleftrightarrow\; u = (D a + S o) - P")
-        + "\n\nwith all indices in their ranges on both sides: $`a`$ as the position of a window and $`o`$ as its tap.",
+        + "\n\nwith all indices in their ranges on both sides: $`a`$ as the position of a window and "
+        "$`o`$ as its tap.",
         hypotheses=GEOMETRY,
         method="SMT, over all integers; the right side is read off the text of `formulas.grad_weight`.",
         derivation=lambda: WHY,
@@ -119,10 +145,12 @@ GRAD_WEIGHT = (
         statement=display(
             r"\frac{\partial}{\partial k[\gamma J + c, i, a]} T(x, k, g) = \sum_{n, o} "
             r"x[n, \gamma I + i, D a + S o - P]\;g[n, \gamma J + c, o]"
-        ) + "\n\nso that $`\\langle g, \\text{conv}(x,k)\\rangle = \\langle k, \\text{grad\\_weight}\\rangle`$, on one, two "
+        ) + "\n\nso that $`\\langle g, \\text{conv}(x,k)\\rangle = \\langle k, "
+        "\\text{grad\\_weight}\\rangle`$, on one, two "
         "and three axes at once.",
         hypotheses=GEOMETRY,
-        method="SymPy in index notation: SymPy differentiates the definition, the formula is run on arrays of "
+        method="SymPy in index notation: SymPy differentiates the definition, the formula is run on "
+        "arrays of "
         "symbolic sizes, and both come to one normal form.",
         derivation=lambda: WHY + "\n\n" + MACHINE + "\n\n" + numbered(every_size("k", 1)),
         checks=refuted_everywhere("k")[0], controls=refuted_everywhere("k")[1],
@@ -132,21 +160,14 @@ GRAD_WEIGHT = (
         statement=display(r"\frac{\partial L}{\partial b[c]} = \sum_{n, o} g[n, c, o]"),
         method="SymPy in index notation.",
         derivation=lambda: "The bias of a channel is added to each of its outputs, so "
-        "$`\\partial\\,\\text{out}[n,c,o]/\\partial b[c'] = \\delta[c = c']`$; the chain rule sums over $`n`$ and $`o`$.\n\n"
+        "$`\\partial\\,\\text{out}[n,c,o]/\\partial b[c'] = \\delta[c = c']`$; the chain rule sums over "
+        "$`n`$ and $`o`$.\n\n"
         + numbered(bias_steps(forms.shipped(), 1)),
         checks=tuple(
             Check(f"{dims} spatial {'axis' if dims == 1 else 'axes'}, all sizes symbols",
-                  lambda d=dims: f"one normal form, after {len(bias_steps(forms.shipped(), d))} steps")  # type: ignore[misc]
+                  partial(_bias_proved, dims))
             for dims in DIMENSIONS
         ),
-        controls=(Control(SHORT_BIAS.fault, lambda: _bias_refuted()),),
+        controls=(Control(SHORT_BIAS.fault, _bias_refuted),),
     ),
 )  # fmt: skip
-
-
-def _bias_refuted() -> str | None:
-    try:
-        bias_steps(SHORT_BIAS.forms, 1)
-    except ProofError:
-        return smallest(SHORT_BIAS)
-    return None

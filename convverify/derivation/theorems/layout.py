@@ -18,7 +18,7 @@ from convverify.derivation.theorems.common import smallest
 from convverify.geometry import ConvGeometry
 
 A, B, i, j, i2, j2, t = symbols("A B i j i2 j2 t")
-G, I, J, n, gamma, c, m, M, q, d = symbols("G I J n gamma c m M q d")
+G, I, J, n, gamma, c, m, M, q, d = symbols("G I J n gamma c m M q d")  # noqa: E741  the letters of the page
 PAIR = (le(1, A), le(1, B), within(i, A), within(j, B))
 GROUPED = (le(1, G), le(1, I), le(1, J), within(gamma, G))
 
@@ -92,26 +92,33 @@ def _grouped_instances() -> str:
     for geometry in geometries:
         for difference in first_order(geometry, shipped()):
             raise ProofError(f"{geometry}: {difference}")
-    return f"{len(geometries)} geometries, up to 3 groups of 3 input and 3 output channels: the same polynomials"
+    return (
+        f"{len(geometries)} geometries, up to 3 groups of 3 input and 3 output channels: the same polynomials"
+    )
 
 
 LAYOUT = (
     Theorem(
         id="AD-1", title="Row-major addresses: each element is written exactly once",
-        statement=display(r"(i, j) \mapsto i B + j \;\text{ maps }\; [0, A) \times [0, B) \;\text{ one to one onto }\; [0, A B)"),
+        statement=display(r"(i, j) \mapsto i B + j \;\text{ maps }\; [0, A) \times [0, B) \;\text{ one to "
+        r"one onto }\; [0, A B)"),
         hypotheses=("$`A, B \\ge 1`$",),
         method="SMT, one dimension at a time; any number of dimensions by induction.",
         derivation=lambda: "$`i B + j \\le (A-1)B + B - 1 = A B - 1`$. If $`i B + j = i' B + j'`$ then "
-        "$`B \\mid j - j'`$ and $`|j - j'| \\lt B`$, so $`j = j'`$ and $`i = i'`$. Dividing an address by $`B`$ gives the "
-        "index back. For more dimensions let $`j`$ be the address in the trailing ones, $`B`$ their number of elements: "
-        "the step from one dimension to the next is the same. An NCHW kernel that runs over all indices, and writes "
+        "$`B \\mid j - j'`$ and $`|j - j'| \\lt B`$, so $`j = j'`$ and $`i = i'`$. Dividing an address by "
+        "$`B`$ gives the "
+        "index back. For more dimensions let $`j`$ be the address in the trailing ones, $`B`$ their "
+        "number of elements: "
+        "the step from one dimension to the next is the same. An NCHW kernel that runs over all indices, "
+        "and writes "
         "each once, therefore writes each element of its output exactly once.",
         claims=_addresses,
         wrong_claims=lambda: (("the leading size taken as the step", _column_step()),),
     ),
     Theorem(
         id="AD-2", title="Splitting and merging axes moves no element",
-        statement=display(r"\big(n\,(G J) + (\gamma J + c)\big) M + m = \big((n\,G + \gamma)\,J + c\big) M + m"),
+        statement=display(r"\big(n\,(G J) + (\gamma J + c)\big) M + m = \big((n\,G + \gamma)\,J + c\big) "
+        r"M + m"),
         hypotheses=("$`G, J, M \\ge 1`$; $`M`$ is the number of elements of the trailing dimensions",),
         method="SMT.",
         derivation=lambda: "Expand both sides. This is why `split` and `merge` in the formulas are views.",
@@ -124,32 +131,44 @@ LAYOUT = (
             r"c_o = \gamma J + c \;\Rightarrow\; \left\lfloor \frac{c_o}{J} \right\rfloor = \gamma, \qquad "
             r"\gamma I \le \left\lfloor \frac{c_o}{J} \right\rfloor I + i \lt (\gamma + 1) I \le G I"
         ),
-        hypotheses=("$`G, I, J \\ge 1`$, $`0 \\le \\gamma \\lt G`$, $`0 \\le c \\lt J`$, $`0 \\le i \\lt I`$",),
+        hypotheses=(("$`G, I, J \\ge 1`$, $`0 \\le \\gamma \\lt G`$, $`0 \\le c \\lt J`$, $`0 \\le i \\lt "
+        "I`$"),),
         method="SMT, with the quotient stated by the inequalities that define it.",
-        derivation=lambda: "$`\\gamma J \\le \\gamma J + c \\lt (\\gamma + 1) J`$ is the definition of the quotient.",
+        derivation=lambda: "$`\\gamma J \\le \\gamma J + c \\lt (\\gamma + 1) J`$ is the definition of "
+        "the quotient.",
         claims=lambda: (_group_of(gamma * J + c, "GR-1-group"), _own_channels()),
-        wrong_claims=lambda: (("groups interleaved: output channel c*G + gamma", _group_of(c * G + gamma, "GR-1-wrong")),),
+        wrong_claims=lambda: (("groups interleaved: output channel c*G + gamma", _group_of(c * G + gamma,
+            "GR-1-wrong")),),
     ),
     Theorem(
         id="GR-2", title="Groups: one weight channel for each pair of channels in a group, none across",
-        statement=display(r"\gamma I + i = \delta I + i' \;\Rightarrow\; \gamma = \delta \land i = i', \qquad "
+        statement=display(r"\gamma I + i = \delta I + i' \;\Rightarrow\; \gamma = \delta \land i = i', "
+        r"\qquad "
                           r"0 \le t \lt G I \;\Rightarrow\; t = \gamma I + i"),
         hypotheses=("$`G, I, J \\ge 1`$, indices in their ranges",),
         method="SMT.",
-        derivation=lambda: "It is AD-1 for the two indices of a channel. The pair ($`\\gamma J + c`$, $`t`$) meets through "
-        "the weight channel $`i`$ with $`t = \\gamma I + i`$: there is exactly one when $`t`$ lies in group $`\\gamma`$.",
+        derivation=lambda: "It is AD-1 for the two indices of a channel. The pair ($`\\gamma J + c`$, "
+        "$`t`$) meets through "
+        "the weight channel $`i`$ with $`t = \\gamma I + i`$: there is exactly one when $`t`$ lies in "
+        "group $`\\gamma`$.",
         claims=_one_meeting,
         wrong_claims=lambda: (("groups that start J apart in the input", _shared_channels()),),
     ),
     Theorem(
         id="GR-3", title="Groups: the closed forms pair the channels of the definition",
-        statement=display(r"\text{out}_{\gamma J + c} \leftarrow x_{\gamma I + i}\,k_{\gamma J + c,\,i}, \quad "
-                          r"\text{grad\_input}_{\gamma I + i} \leftarrow g_{\gamma J + c}\,k_{\gamma J + c,\,i}, \quad "
-                          r"\text{grad\_weight}_{\gamma J + c,\,i} \leftarrow x_{\gamma I + i}\,g_{\gamma J + c}"),
-        method="SymPy polynomials with one pixel and a 1-tap kernel, so that only channels are left; for all sizes it is "
+        statement=display(r"\text{out}_{\gamma J + c} \leftarrow x_{\gamma I + i}\,k_{\gamma J + c,\,i}, "
+        r"\quad "
+                          r"\text{grad\_input}_{\gamma I + i} \leftarrow g_{\gamma J + c}\,k_{\gamma J + "
+                          r"c,\,i}, \quad "
+                          r"\text{grad\_weight}_{\gamma J + c,\,i} \leftarrow x_{\gamma I + i}\,g_{\gamma "
+                          r"J + c}"),
+        method="SymPy polynomials with one pixel and a 1-tap kernel, so that only channels are left; for "
+        "all sizes it is "
         "part of FW-ALL, GI-ALL and GW-ALL.",
-        derivation=lambda: "The formulas split the channel axis of each array in (group, place in the group), which by "
-        "AD-2 moves nothing and by GR-1 is what the definition divides; then they sum over the place and never over "
+        derivation=lambda: "The formulas split the channel axis of each array in (group, place in the "
+        "group), which by "
+        "AD-2 moves nothing and by GR-1 is what the definition divides; then they sum over the place and "
+        "never over "
         "the group.",
         checks=(Check("all small groupings", _grouped_instances),),
         controls=(Control(GROUPS_TRANSPOSED.fault, lambda: smallest(GROUPS_TRANSPOSED)),),

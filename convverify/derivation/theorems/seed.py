@@ -22,8 +22,12 @@ from convverify.derivation.symbolic_geometry import symbol, symbols
 from convverify.derivation.theorem import Check, Control, Theorem
 from convverify.geometry import ConvGeometry
 
-B, I, F, N, K, M = symbols("B I F N K M")
-FORMS = {"g": (article.output, "x", "k"), "x": (article.grad_input, "g", "k"), "k": (article.grad_weight, "x", "g")}
+B, I, F, N, K, M = symbols("B I F N K M")  # noqa: E741  the letters of the page
+FORMS = {
+    "g": (article.output, "x", "k"),
+    "x": (article.grad_input, "g", "k"),
+    "k": (article.grad_weight, "x", "g"),
+}
 SHAPES: dict[str, tuple[Expr, ...]] = {"x": (B, I, N, N), "k": (F, I, K, K), "g": (B, F, M, M)}
 
 
@@ -34,6 +38,7 @@ class Square:
     axes: tuple[()] = ()
 
     def solved(self, term: Any) -> Expr:
+        """The term without N."""
         return sympy.expand(sympy.sympify(term).subs(N, M + K - 1))
 
 
@@ -47,7 +52,9 @@ def _agree(one: Any, other: Any) -> None:
 
 def _indices(hat: str = "") -> dict[str, tuple[Expr, ...]]:
     n, i, f = (symbol(letter + hat) for letter in "nif")
-    (u1, u2), (a1, a2), (o1, o2) = ((symbol(f"{letter}{hat}1"), symbol(f"{letter}{hat}2")) for letter in "uao")
+    (u1, u2), (a1, a2), (o1, o2) = (
+        (symbol(f"{letter}{hat}1"), symbol(f"{letter}{hat}2")) for letter in "uao"
+    )
     return {"x": (n, i, u1, u2), "k": (f, i, a1, a2), "g": (n, f, o1, o2)}
 
 
@@ -62,7 +69,7 @@ def _definition() -> IndexSum:
 
 
 def steps(role: str, form: Any = None) -> list[Step]:
-    """The article's output (role g), grad_input (x) or grad_weight (k) against the definition, all sizes symbols.
+    """The article's output (role g), grad_input (x) or grad_weight (k) against the definition, for all sizes.
 
     Raises:
         ProofError: they differ.
@@ -75,7 +82,9 @@ def steps(role: str, form: Any = None) -> list[Step]:
     for have, want in zip(result.shape, SHAPES[role], strict=True):
         _agree(have, want)
     formula, derivative = result.at(at), differentiated(_definition(), role, at)
-    sides = [canonical(reflected(eliminated(side, xp.ranges, SQUARE.solved))) for side in (formula, derivative)]
+    sides = [
+        canonical(reflected(eliminated(side, xp.ranges, SQUARE.solved))) for side in (formula, derivative)
+    ]
     if sides[0] != sides[1]:
         raise ProofError(f"{sides[0].latex()} is not {sides[1].latex()}")
     return [
@@ -108,7 +117,10 @@ def _smallest() -> str | None:
         for index in definition.indices(geometry.input_shape):
             if actual[index] != expected[index]:
                 place = ",".join(map(str, index))
-                return f"`{geometry}`: grad_input[{place}] = {words(actual[index])}, not {words(expected[index])}"
+                return (
+                    f"`{geometry}`: grad_input[{place}] = {words(actual[index])}, not "
+                    f"{words(expected[index])}"
+                )
     return None
 
 
@@ -149,17 +161,24 @@ SEED = (
         id="SEED-1", title="The article's operator is right for square inputs and kernels",
         statement=display(
             r"\text{einsum}\big(\text{unfold}_K(x), k\big) = \frac{\partial T}{\partial g}, \qquad "
-            r"\text{conv}\big(\text{pad}_{K-1}(g), \text{rotate}_{180}(k)^{\mathsf T}\big) = \frac{\partial T}{\partial x}, "
-            r"\qquad \text{conv}\big(x^{\mathsf T}, g^{\mathsf T}\big)^{\mathsf T} = \frac{\partial T}{\partial k}"
+            r"\text{conv}\big(\text{pad}_{K-1}(g), \text{rotate}_{180}(k)^{\mathsf T}\big) = "
+            r"\frac{\partial T}{\partial x}, "
+            r"\qquad \text{conv}\big(x^{\mathsf T}, g^{\mathsf T}\big)^{\mathsf T} = \frac{\partial "
+            r"T}{\partial k}"
         ) + "\n\nwhere $`\\mathsf T`$ exchanges the first two axes.",
         hypotheses=("input $`[B, I, N, N]`$ and kernel $`[F, I, K, K]`$, $`M = N - K + 1 \\ge 1`$",
                     "stride 1, no padding, dilation 1, one group, no bias: all that the article treats"),
-        method="SymPy in index notation. The article's steps (unfold, view, einsum, pad, rotate, transpose) are restated "
-        "over the same primitives as our formulas; a view moves no element (AD-2), and what it demands of sizes is "
+        method="SymPy in index notation. The article's steps (unfold, view, einsum, pad, rotate, "
+        "transpose) are restated "
+        "over the same primitives as our formulas; a view moves no element (AD-2), and what it demands of "
+        "sizes is "
         "checked.",
-        derivation=lambda: "With $`S = D = 1`$ and $`P = 0`$ the closed forms of GW-ALL and GI-ALL become the two formulas "
-        "of the article: the remainder is 0, no zeros are inserted, and the padding is $`D(K-1) - P = K - 1`$ on all "
-        "sides. The exchanges of batch and channels say which index is summed: over output channels in grad_input, over "
+        derivation=lambda: "With $`S = D = 1`$ and $`P = 0`$ the closed forms of GW-ALL and GI-ALL become "
+        "the two formulas "
+        "of the article: the remainder is 0, no zeros are inserted, and the padding is $`D(K-1) - P = K - "
+        "1`$ on all "
+        "sides. The exchanges of batch and channels say which index is summed: over output channels in "
+        "grad_input, over "
         "the batch in grad_weight.\n\n" + "\n\n".join(
             f"**{title}**\n\n{numbered(steps(role))}"
             for role, title in (("g", "Output"), ("k", "Gradient of Kernel"), ("x", "Gradient of Input"))
@@ -169,16 +188,22 @@ SEED = (
     ),
     Theorem(
         id="SEED-2", title="Where the article's operator is silently wrong",
-        statement=display(r"H \ne W,\ \text{all reshapes pass} \;\Longrightarrow\; H - K + 1 = K^2\,(W - K + 1)")
-        + "\n\nand such sizes exist: the output then has shape $`M \\times M`$ with $`M = H-K+1`$, where a convolution "
+        statement=display(r"H \ne W,\ \text{all reshapes pass} \;\Longrightarrow\; H - K + 1 = K^2\,(W - "
+        r"K + 1)")
+        + "\n\nand such sizes exist: the output then has shape $`M \\times M`$ with $`M = H-K+1`$, where "
+        "a convolution "
         "has $`M \\times (W-K+1)`$.",
         hypotheses=("square kernel $`K`$; $`M = H-K+1 \\ge 1`$ and $`R = W-K+1 \\ge 1`$",
-                    "the view infers $`q`$ from $`q M^2 = K^2 M R`$, that is $`q M = K^2 R`$; einsum takes $`q = K^2`$, or $`q = 1`$, which it "
-                    "broadcasts"),
+                    ("the view infers $`q`$ from $`q M^2 = K^2 M R`$, that is $`q M = K^2 R`$; einsum "
+                    "takes $`q = K^2`$, or $`q = 1`$, which it "
+                    "broadcasts")),
         method="SMT; and the sizes that it finds, executed.",
-        derivation=lambda: "The article takes $`M`$ from the height alone and lets `view` infer the number $`q`$ of kernel "
-        "places. If einsum is given $`q = K^2`$, then $`M = R`$ and $`H = W`$. But einsum broadcasts a dimension of size "
-        "1: with $`q = 1`$ the inference says $`M = K^2 R`$, nothing complains, and the sum runs over the wrong elements.",
+        derivation=lambda: "The article takes $`M`$ from the height alone and lets `view` infer the "
+        "number $`q`$ of kernel "
+        "places. If einsum is given $`q = K^2`$, then $`M = R`$ and $`H = W`$. But einsum broadcasts a "
+        "dimension of size "
+        "1: with $`q = 1`$ the inference says $`M = K^2 R`$, nothing complains, and the sum runs over the "
+        "wrong elements.",
         checks=(Check("executed", _replayed),),
         claims=lambda: (_silent(),),
         wrong_claims=lambda: (

@@ -15,7 +15,7 @@ from convverify.derivation.symbolic_geometry import symbols
 from convverify.derivation.theorem import Check, Theorem
 from convverify.geometry import ConvGeometry
 
-K, S, D, P, Q, O, H, e, m, q, h, L, p, w, o, a = symbols("K S D P Q O H e m q h L p w o a")
+K, S, D, P, Q, O, H, e, m, q, h, L, p, w, o, a = symbols("K S D P Q O H e m q h L p w o a")  # noqa: E741  the letters of the page
 POSITIVE = tuple(le(1, size) for size in (K, S, D, O))
 
 
@@ -72,13 +72,17 @@ SIZES = (
         id="TC-1", title="The size of a transposed convolution comes back",
         statement=display(
             r"H_m = S(O-1) + D(K-1) + 1 - P - Q + m \;\Rightarrow\; "
-            r"\left(\left\lfloor \frac{H_m + P + Q - D(K-1) - 1}{S} \right\rfloor + 1 = O \;\Longleftrightarrow\; m \lt S\right)"
+            r"\left(\left\lfloor \frac{H_m + P + Q - D(K-1) - 1}{S} \right\rfloor + 1 = O "
+            r"\;\Longleftrightarrow\; m \lt S\right)"
         ),
         hypotheses=("$`K, S, D, O, H_m \\ge 1`$, $`P, Q, m \\ge 0`$; $`m`$ is `output_padding`",),
         method="SMT, with the quotient stated by its Euclidean equation.",
-        derivation=lambda: "The numerator is $`S(O-1) + m`$. Its quotient by $`S`$ is $`O-1`$ exactly when $`m \\lt S`$. "
-        "Transposed convolution is grad_input, and $`m`$ its remainder $`r`$ (GI-2): the outputs that one size can come "
-        "from are told apart by $`m = 0, \\ldots, S-1`$.\n\nTorch asks for `output_padding` below the stride *or* the "
+        derivation=lambda: "The numerator is $`S(O-1) + m`$. Its quotient by $`S`$ is $`O-1`$ exactly "
+        "when $`m \\lt S`$. "
+        "Transposed convolution is grad_input, and $`m`$ its remainder $`r`$ (GI-2): the outputs that one "
+        "size can come "
+        "from are told apart by $`m = 0, \\ldots, S-1`$.\n\nTorch asks for `output_padding` below the "
+        "stride *or* the "
         "dilation, which is not enough.",
         claims=lambda: (
             _inverse("TC-1-if", (lt(m, S),), eq(q, O)),
@@ -88,23 +92,28 @@ SIZES = (
     ),
     Theorem(
         id="SP-1", title="Padding 'same' keeps the size",
-        statement=display(r"P = \left\lfloor \tfrac{D(K-1)}{2} \right\rfloor,\; Q = D(K-1) - P \;\Rightarrow\; "
+        statement=display(r"P = \left\lfloor \tfrac{D(K-1)}{2} \right\rfloor,\; Q = D(K-1) - P "
+        r"\;\Rightarrow\; "
                           r"O = H,\; 0 \le Q - P \le 1"),
         hypotheses=("$`S = 1`$, $`H, K, D \\ge 1`$",),
         method="SMT; and the code that computes sizes, on small geometries.",
-        derivation=lambda: "With $`P + Q = D(K-1)`$ the output has $`H + D(K-1) - D(K-1) = H`$ elements. Halving an odd "
+        derivation=lambda: "With $`P + Q = D(K-1)`$ the output has $`H + D(K-1) - D(K-1) = H`$ elements. "
+        "Halving an odd "
         "$`D(K-1)`$ leaves one element over, which torch puts at the far end.",
         checks=(Check("`ConvGeometry` with padding='same'", _same_code),),
         claims=lambda: (_same("SP-1", D * (K - 1) - P),),
-        wrong_claims=lambda: (("the same padding on both sides, for an even kernel too", _same("SP-1-wrong", P)),),
+        wrong_claims=lambda: (("the same padding on both sides, for an even kernel too", _same(
+            "SP-1-wrong", P)),),
     ),
     Theorem(
         id="FF-1", title="A circular correlation with a long enough period is the linear one",
         statement=display(r"L \ge H + P + Q,\; p \equiv S o + D a \pmod L \;\Rightarrow\; p = S o + D a"),
         hypotheses=(*GEOMETRY, "$`0 \\le p \\lt H + P + Q`$, $`0 \\le o \\lt O`$, $`0 \\le a \\lt K`$"),
         method="SMT, with the congruence stated by its factor $`w`$.",
-        derivation=lambda: "A product of discrete Fourier transforms of length $`L`$ is a circular correlation: the element "
-        "read at $`S o + D a`$ is every $`p`$ that is congruent to it. By FW-1 both lie in $`[0, H+P+Q)`$, so they "
+        derivation=lambda: "A product of discrete Fourier transforms of length $`L`$ is a circular "
+        "correlation: the element "
+        "read at $`S o + D a`$ is every $`p`$ that is congruent to it. By FW-1 both lie in $`[0, "
+        "H+P+Q)`$, so they "
         "differ by less than $`L`$ and are equal.",
         claims=lambda: (_period("FF-1", AXIS.input + AXIS.before + AXIS.after),),
         wrong_claims=lambda: (

@@ -22,7 +22,7 @@ def _powers(points: Points, columns: int) -> Matrix:
 
 
 def transforms(points: Points, outputs: int) -> tuple[Matrix, Matrix, Matrix]:
-    """The transforms of output, weight and input: y = A^T ((G k) * (B^T x)), taken from the evaluation points.
+    """The transforms of output, weight and input: y = A^T ((G k) * (B^T x)), from the points.
 
     Multiplying polynomials by values at points, read as a bilinear map and transposed, is a correlation.
     """
@@ -30,7 +30,9 @@ def transforms(points: Points, outputs: int) -> tuple[Matrix, Matrix, Matrix]:
     return _powers(points, outputs).T, _powers(points, TAPS), values.inv().T
 
 
-def _computed(output: Matrix, weight: Matrix, data: Matrix, k: list[sympy.Symbol], x: list[sympy.Symbol]) -> Matrix:
+def _computed(
+    output: Matrix, weight: Matrix, data: Matrix, k: list[sympy.Symbol], x: list[sympy.Symbol]
+) -> Matrix:
     return output * sympy.matrix_multiply_elementwise(weight * Matrix(k), data * Matrix(x))
 
 
@@ -67,25 +69,30 @@ def _theorem(identifier: str, outputs: int, points: str) -> Theorem:
         id=identifier,
         title=f"Winograd's F({outputs},{TAPS}) is the correlation",
         statement=display(
-            rf"A^{{\mathsf T}}\big[(G k) \odot (B^{{\mathsf T}} x)\big]_o = \sum_{{a=0}}^{{2}} x_{{o+a}}\,k_a, "
+            rf"A^{{\mathsf T}}\big[(G k) \odot (B^{{\mathsf T}} x)\big]_o = \sum_{{a=0}}^{{2}} "
+            rf"x_{{o+a}}\,k_a, "
             rf"\qquad 0 \le o \lt {outputs}"
         ),
         hypotheses=("stride and dilation 1, 3 taps; arithmetic over the rationals, without rounding",),
-        method="SymPy over the rationals. The transforms are derived from their evaluation points, not copied.",
+        method="SymPy over the rationals. The transforms are derived from their evaluation points, not "
+        "copied.",
         derivation=lambda: (
-            "Two polynomials with $`m`$ and 3 coefficients have a product with $`n = m + 2`$ coefficients, which is known by "
-            f"its values at $`n`$ points; take {points} and infinity (the leading coefficient). With $`V_c`$ the evaluation of "
-            "$`c`$ coefficients at the points, the product of $`p`$ and $`q`$ is $`V_n^{-1}[(V_m p) \\odot (V_3 q)]`$. Pair it "
+            "Two polynomials with $`m`$ and 3 coefficients have a product with $`n = m + 2`$ "
+            "coefficients, which is known by "
+            f"its values at $`n`$ points; take {points} and infinity (the leading coefficient). With "
+            f"$`V_c`$ the evaluation of "
+            "$`c`$ coefficients at the points, the product of $`p`$ and $`q`$ is $`V_n^{-1}[(V_m p) "
+            "\\odot (V_3 q)]`$. Pair it "
             "with $`x`$ and differentiate by $`p`$: the transposed map is\n\n"
             + display(r"V_m^{\mathsf T}\big[(V_3 q) \odot (V_n^{-\mathsf T} x)\big] ,")
-            + "\n\nand the transpose of the multiplication by $`q`$ is the correlation with $`q`$: the same fact by which the "
-            "gradient of a convolution is one. So $`A = V_m`$, $`G = V_3`$, $`B = V_n^{-1}`$. In two dimensions the "
+            + "\n\nand the transpose of the multiplication by $`q`$ is the correlation with $`q`$: the "
+            "same fact by which the "
+            "gradient of a convolution is one. So $`A = V_m`$, $`G = V_3`$, $`B = V_n^{-1}`$. In two "
+            "dimensions the "
             "transforms are applied to each axis.\n\n" + _shown(outputs)
         ),
         checks=(Check("symbolic input and weight", lambda: _right(outputs)),),
-        controls=(
-            Control("one sign of the weight transform turned", lambda: difference(outputs, _spoilt)),
-        ),
+        controls=(Control("one sign of the weight transform turned", lambda: difference(outputs, _spoilt)),),
     )
 
 
