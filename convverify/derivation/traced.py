@@ -26,11 +26,12 @@ Operator = Callable[..., Any]
 
 MOVES = frozenset(
     {
-        "alias", "as_strided", "cat", "clone", "constant_pad_nd", "contiguous", "copy_", "detach", "diagonal",
-        "expand", "flip", "im2col", "index", "index_select", "lift_fresh_copy", "narrow", "new_zeros", "permute",
-        "pixel_shuffle", "repeat", "reshape", "roll", "select", "select_scatter", "slice", "slice_scatter",
-        "split", "split_with_sizes", "squeeze", "stack", "t", "transpose", "unbind", "unfold", "unsafe_view",
-        "unsqueeze", "view", "zero_", "zeros", "zeros_like",
+        "alias", "as_strided", "cat", "clone", "constant_pad_nd", "contiguous", "copy_", "detach",
+        "diagonal", "expand", "flip", "im2col", "index", "index_select", "lift_fresh_copy", "narrow",
+        "new_zeros", "permute", "pixel_shuffle", "repeat", "reshape", "roll", "select", "select_backward",
+        "select_scatter", "slice", "slice_backward", "slice_scatter", "split", "split_with_sizes",
+        "squeeze", "stack", "t", "transpose", "unbind", "unfold", "unsafe_view", "unsqueeze", "view",
+        "zero_", "zeros", "zeros_like",
     }
 )  # fmt: skip
 
@@ -139,6 +140,9 @@ class Interpreter(Generic[V]):
         return arguments[0].copy_(result) if in_place else result
 
     def _constant(self, tensor: Tensor) -> Tensor:
+        """A tensor that the program holds; integers stay what they are, for they may be indices."""
+        if not tensor.is_floating_point():
+            return tensor
         return self._numbers(tensor.reshape(-1).tolist(), tensor.shape)
 
     def _numbers(self, numbers: Sequence[Any], shape: Sequence[int]) -> Tensor:
@@ -147,7 +151,11 @@ class Interpreter(Generic[V]):
         return self.enter([self.algebra.number(int(number)) for number in numbers], shape)
 
     def _operand(self, value: Any) -> Tensor:
-        return value if isinstance(value, Tensor) else self._numbers([value], ())
+        if not isinstance(value, Tensor):
+            return self._numbers([value], ())
+        if not value.is_floating_point():
+            return self._numbers(value.reshape(-1).tolist(), value.shape)
+        return value
 
     def add(self, one: Any, other: Any, alpha: Any = 1) -> Tensor:
         """one + alpha * other."""

@@ -102,7 +102,8 @@ FINITE = (
         + _listed(second_order_geometries()),
         checks=(Check(f"{SECOND_ORDER} geometries", _second),),
         controls=tuple(
-            Control(f"{wrong.slot}: {wrong.fault}", partial(smallest, wrong, order=2)) for wrong in WRONG_TWICE
+            Control(f"{wrong.slot}: {wrong.fault}", partial(smallest, wrong, order=2))
+            for wrong in WRONG_TWICE
         ),
     ),
 )  # fmt: skip

@@ -74,7 +74,8 @@ def _two_axes() -> Iterator[ConvGeometry]:
     for small in small_first(2):
         yield ConvGeometry(
             small.batch, small.in_channels, small.out_channels,
-            (1, *small.input_size), (1, *small.kernel_size), (1, *small.stride), (0, *(pad for pad, _ in small.pads)), (1, *small.dilation), small.groups,
+            (1, *small.input_size), (1, *small.kernel_size), (1, *small.stride),
+            (0, *(pad for pad, _ in small.pads)), (1, *small.dilation), small.groups,
         )  # fmt: skip
 
 

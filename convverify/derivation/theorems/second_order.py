@@ -47,7 +47,8 @@ def _theorem(identifier: str, title: str, statement: str, wrong: WrongForm) -> T
         derivation=lambda: WHY + "\n\n" + MACHINE + "\n\n"
         + numbered(second_order_steps(shipped(), identifier, 1)),
         checks=tuple(
-            Check(f"{dims} spatial {'axis' if dims == 1 else 'axes'}, all sizes symbols", partial(proved, dims))
+            Check(f"{dims} spatial {'axis' if dims == 1 else 'axes'}, all sizes symbols",
+                  partial(proved, dims))
             for dims in (1, 2)
         ),
         controls=(Control(f"{wrong.slot}: {wrong.fault}", refuted),),
