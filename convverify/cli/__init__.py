@@ -14,6 +14,10 @@ COMMANDS: dict[str, str] = {
     "replay": "Check one case of one property again.",
     "properties": "List the catalogue of properties.",
     "mutants": "Verify the verifier: which property catches which wrong operator.",
+    "prove": "Check the theorems and publish their proofs.",
+    "cite": "Print a citation of a theorem.",
+    "readback": "Print what an operator computes, as polynomials, beside the definition.",
+    "graph": "Draw the graph that autograd records.",
 }
 
 
