@@ -1,0 +1,120 @@
+"""Geometries that no random draw is left to find: corners, sweeps through sizes, whole layers.
+
+The corners are places where published convolutions went wrong; the sweeps pass tile and block boundaries
+(8, 16, 32, ... and their neighbours) one size at a time; the layers are large in several sizes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from convverify.geometry import ConvGeometry, GeometryError
+
+CORNERS = tuple(
+    map(
+        ConvGeometry.parse,
+        (
+            "n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1",  # nothing but a product
+            "n1 c1->1 i5x2 k2x2 s1x1 p0x0 d1x1 g1",  # square code gives a wrong shape here, silently
+            "n2 c2->3 i4x7 k2x3 s1x1 p0x0 d1x1 g1",  # unequal everything
+            "n2 c3->2 i6x5 k3x2 s2x3 p1x2 d1x1 g1",
+            "n1 c2->2 i5x6 k2x3 s2x3 p1x2 d1x2 g1",  # a remainder on both axes, dilated
+            "n1 c1->1 i7x8 k2x2 s3x3 p0x0 d1x1 g1",  # stride > kernel: pixels that no window reads
+            "n1 c1->2 i2x3 k1x1 s2x2 p1x1 d1x1 g1",  # 1x1 with padding and stride
+            "n2 c2->2 i3x3 k3x3 s1x1 p0x0 d1x1 g1",  # kernel = input: one output
+            "n1 c1->1 i3x4 k5x6 s1x1 p1x1 d1x1 g1",  # kernel > input, = padded input
+            "n1 c2->1 i2x2 k2x2 s1x1 p3x4 d1x1 g1",  # padding > kernel
+            "n1 c1->1 i2x3 k2x2 s3x2 p5x4 d1x1 g1",
+            "n2 c1->1 i9x7 k3x3 s1x1 p2x2 d2x2 g1",
+            "n1 c1->1 i9x9 k2x2 s4x2 p0x1 d2x4 g1",  # stride a multiple of dilation, and the reverse
+            "n1 c1->1 i8x9 k3x2 s2x4 p2x3 d3x2 g1",
+            "n2 c4->4 i5x5 k3x3 s1x1 p1x1 d1x1 g4",  # depthwise
+            "n2 c3->6 i5x4 k3x2 s2x1 p1x1 d1x1 g3",  # depthwise with a multiplier
+            "n1 c4->2 i4x5 k2x2 s1x2 p0x1 d1x2 g2",  # one output a group
+            "n2 c6->4 i5x6 k2x3 s2x1 p1x0 d2x1 g2",
+            "n1 c6->9 i4x4 k1x1 s1x1 p0x0 d1x1 g3",
+            "n3 c2->2 i1x6 k1x3 s1x2 p0x1 d1x1 g1",  # height 1
+            "n3 c2->2 i6x1 k3x1 s2x1 p1x0 d1x1 g1",  # width 1
+            "n1 c1->1 i1x1 k3x3 s2x2 p1x1 d1x1 g1",
+            "n1 c3->4 i9x9 k3x3 s1x1 p1x1 d1x1 g1",
+            "n2 c8->16 i8x8 k3x3 s1x1 p1x1 d1x1 g1",
+            "n1 c3->2 i17x33 k3x3 s2x2 p1x1 d1x1 g1",
+            "n1 c1->1 i16x16 k7x5 s1x1 p3x2 d1x1 g1",
+            "n4 c1->3 i4x4 k4x4 s4x4 p0x0 d1x1 g1",  # patches
+            "n1 c2->2 i7x7 k3x3 s1x1 p1x1 d2x1 g1",
+            "n1 c1->1 i4x6 k2x2 s1x1 p1x1 d3x3 g1",
+            "n1 c5->7 i6x6 k3x1 s1x1 p1x0 d1x1 g1",
+            "n1 c7->5 i6x6 k1x3 s1x1 p0x1 d1x1 g1",
+        ),
+    )
+)
+
+LAYERS = tuple(
+    map(
+        ConvGeometry.parse,
+        (
+            "n1 c64->64 i14x14 k3x3 s1x1 p1x1 d1x1 g1",
+            "n2 c160->24 i7x9 k3x3 s1x1 p1x1 d1x1 g1",  # more than 1024 terms
+            "n1 c1100->8 i5x4 k1x1 s1x1 p0x0 d1x1 g1",
+            "n1 c8->1100 i4x5 k1x1 s1x1 p0x0 d1x1 g1",
+            "n1 c3->8 i112x96 k3x3 s2x2 p1x1 d1x1 g1",
+            "n1 c3->16 i65x130 k7x7 s2x2 p3x3 d1x1 g1",
+            "n1 c96->96 i33x31 k3x3 s1x1 p1x1 d1x1 g96",
+            "n1 c64->128 i28x27 k3x3 s2x2 p1x1 d1x1 g32",
+            "n2 c32->48 i17x40 k3x3 s1x1 p2x2 d2x2 g1",
+            "n130 c4->6 i9x8 k3x3 s1x1 p1x1 d1x1 g1",
+            "n1 c2->2 i300x290 k3x3 s1x1 p1x1 d1x1 g1",
+            "n1 c1->1 i40x41 k19x23 s1x1 p9x11 d1x1 g1",
+            "n66000 c1->1 i2x2 k2x1 s1x1 p0x0 d1x1 g1",  # more than 2**16 samples
+        ),
+    )
+)
+
+_AROUND = (*range(1, 35), 47, 48, 49, 63, 64, 65, 66, 95, 96, 97, 100, 127, 128, 129, 130, 191, 192, 193,
+           255, 256, 257, 383, 384, 385, 511, 512, 513, 515, 767, 768, 769, 1023, 1024, 1025, 1027, 2047,
+           2048, 2049, 4096, 4097)  # fmt: skip
+
+
+def sweep() -> Iterator[ConvGeometry]:
+    """Every size on its own through its range, the others small and unequal."""
+    for n in (*_AROUND, 65535, 65537):
+        yield from _geometry(batch=n, in_channels=1, out_channels=2 if n < 5000 else 1,
+                             input_size=(3, 2), kernel_size=(2, 1))  # fmt: skip
+    for c in _AROUND:
+        yield from _geometry(in_channels=c, input_size=(3, 2), kernel_size=(2, 1))
+        yield from _geometry(out_channels=c, input_size=(3, 2), kernel_size=(2, 1))
+        if c <= 520:
+            yield from _geometry(in_channels=c, out_channels=c, groups=c, input_size=(3, 4), kernel_size=(2, 2))
+        if c <= 130:
+            yield from _geometry(in_channels=2 * c, out_channels=2 * c, groups=2, input_size=(3, 2), kernel_size=(2, 1))
+    for size in _AROUND:
+        yield from _geometry(input_size=(size, 3), kernel_size=(min(size, 3), 2), in_channels=1)
+        yield from _geometry(input_size=(3, size), kernel_size=(2, min(size, 3)), in_channels=1)
+        if size <= 130:
+            yield from _geometry(
+                input_size=(size, size), kernel_size=(min(size, 3),) * 2, in_channels=1, out_channels=1
+            )
+            yield from _geometry(input_size=(size, size + 1), kernel_size=(1, 1), in_channels=1, out_channels=1)
+        if size <= 65:
+            yield from _geometry(input_size=(size + 1, 3), kernel_size=(size, 2), in_channels=1)
+            yield from _geometry(input_size=(3, size + 1), kernel_size=(2, size), in_channels=1)
+        if size <= 12:
+            yield from _geometry(input_size=(size + 2, size + 1), kernel_size=(size, size), in_channels=1)
+    for step in range(1, 18):
+        for both in ((step, 1), (1, step), (step, step)):
+            yield from _geometry(input_size=(19, 20), kernel_size=(3, 2), stride=both)
+            yield from _geometry(input_size=(2 * step + 3, 2 * step + 2), kernel_size=(3, 2), dilation=both)
+            yield from _geometry(input_size=(4, 5), kernel_size=(3, 2), padding=both)
+
+
+def _geometry(**sizes: object) -> Iterator[ConvGeometry]:
+    """The geometry with these sizes, where it is one."""
+    ones = (1, 1)
+    defaults = {
+        "batch": 1, "in_channels": 2, "out_channels": 2, "stride": ones, "padding": (0, 0),
+        "dilation": ones, "groups": 1,
+    }  # fmt: skip
+    try:
+        yield ConvGeometry(**{**defaults, **sizes})  # type: ignore[arg-type]
+    except GeometryError:
+        return

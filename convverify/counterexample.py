@@ -1,0 +1,96 @@
+"""A counterexample for people: the case, the values side by side, a script that needs only torch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from torch import Tensor
+
+from convverify.case import ConvCase, Operands
+from convverify.examine import Finding
+from convverify.properties.base import Property
+from convverify.results import Counterexample
+from convverify.target import Target
+
+MOST_ELEMENTS = 1500
+
+
+def counterexample(
+    prop: Property, op: Target, case: ConvCase, finding: Finding, first: ConvCase, reproducible: bool
+) -> Counterexample:
+    """The record of a failure: what failed, where, and how to see it again."""
+    equation = finding.equation
+    return Counterexample(
+        line=f"{prop.name}: {case}",
+        message=finding.message,
+        actual=_shown(equation.actual) if equation else "",
+        expected=_shown(equation.expected) if equation else "",
+        script=script(op, case, prop) if reproducible else "",
+        first_line=f"{prop.name}: {first}",
+        reproducible=reproducible,
+    )
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return repr(value)
+    data = value.detach().resolve_conj().resolve_neg().cpu()
+    if data.dtype.itemsize == 2:
+        data = data.float()
+    return np.array2string(data.numpy(), threshold=200, max_line_width=100, floatmode="unique")
+
+
+def script(op: Target, case: ConvCase, prop: Property) -> str:
+    """Python that shows operator and torch side by side on the case's operands; empty, where they are many."""
+    g, operands = case.geometry, Operands(case)
+    shapes = (g.input_shape, g.weight_shape, g.output_shape)
+    if sum(map(math.prod, shapes)) > MOST_ELEMENTS:
+        return ""
+    tensors = {"input": operands.input, "weight": operands.weight, "bias": operands.bias,
+               "grad_output": operands.grad_output}  # fmt: skip
+    lines = [f"# {prop.name}: {prop.statement}", f"# {case}", "import torch", *_import(op.name), ""]
+    lines += [f"{name} = {_literal(tensor)}" for name, tensor in tensors.items()]
+    names = [name for name in ("input", "weight", "bias") if tensors[name] is not None]
+    given = (*("input", "weight", "bias"), *map(repr, (g.stride, g.padding, g.dilation, g.groups)))
+    gradient = f"torch.autograd.grad(output, ({', '.join(names)}), grad_output)"
+    lines += [
+        "",
+        f"for tensor in ({', '.join(names)}):",
+        "    tensor.requires_grad_()",
+        f"for name, conv in (('operator', operator), ('torch', torch.nn.functional.conv{g.spatial}d)):",
+        f"    arguments = ({', '.join(given)})",
+        f"    output = conv(*arguments[:{len(op.accepts)}]) if conv is operator else conv(*arguments)",
+        "    print(name, 'output', tuple(output.shape), output, sep='\\n')",
+        f"    print(name, 'gradients', *{gradient}, sep='\\n')",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _import(name: str) -> list[str]:
+    place, _, attribute = name.rpartition(":")
+    if place.endswith(".py"):
+        return ["import runpy", f"operator = runpy.run_path({place!r})[{attribute!r}]", *_apply(attribute)]
+    return [
+        f"from {place or '__main__'} import {attribute.split('.')[0]}",
+        f"operator = {attribute}",
+        *_apply(attribute),
+    ]
+
+
+def _apply(attribute: str) -> list[str]:
+    return ["operator = getattr(operator, 'apply', operator)  # an autograd.Function class is called by apply"]
+
+
+def _literal(tensor: Tensor | None) -> str:
+    """Python text of a tensor, its strides included."""
+    if tensor is None:
+        return "None"
+    data = tensor.detach().resolve_conj().resolve_neg().cpu()
+    made = f"torch.tensor({data.tolist()}, dtype={data.dtype})"
+    if data.is_contiguous() or data.numel() == 0:
+        return made if data.dim() == 1 or data.numel() else f"torch.zeros({tuple(data.shape)}, dtype={data.dtype})"
+    if 0 in data.stride():
+        first = data[tuple(slice(0, 1) if step == 0 else slice(None) for step in data.stride())]
+        return f"torch.tensor({first.tolist()}, dtype={data.dtype}).expand({tuple(data.shape)})"
+    return f"torch.empty_strided({tuple(data.shape)}, {data.stride()}, dtype={data.dtype}).copy_({made})"

@@ -1,0 +1,33 @@
+"""Which cases a property asks for: said by the property, drawn by `strategies`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from convverify.case import ConvCase
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The kind of cases on which a property says something.
+
+    `products` bounds the size of a case by the products of its forward pass; `corners` asks for the named
+    corner geometries beside the drawn ones, `thresholds` for the sweep through sizes, `large` for whole
+    layers, `strings` for padding by name; `operand_layouts` names the operands that lie in memory in every
+    way; `where` rejects what the property cannot use; `weight` is its share of the budget, and a `costly`
+    property is left out of the quick one.
+    """
+
+    dtypes: tuple[str, ...] = ("float64", "float32")
+    values: tuple[str, ...] = ("integers", "large")
+    operand_layouts: tuple[str, ...] = ()
+    bias: bool = True
+    products: int = 4000
+    corners: bool = False
+    thresholds: bool = False
+    large: bool = False
+    costly: bool = False
+    strings: bool = False
+    where: Callable[[ConvCase], bool] = lambda case: True
+    weight: float = 1.0

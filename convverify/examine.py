@@ -1,0 +1,111 @@
+"""One property on one case: what came of it, whatever the operator does."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from types import FrameType
+
+from torch import Tensor
+
+from convverify.case import ConvCase
+from convverify.comparison import Equation, Verdict, compare
+from convverify.properties.base import KnownFailure, Property, Refusal, Refuted, Rounded
+from convverify.target import OperatorError, OperatorHang, Target, Unsupported
+
+
+class Kind(Enum):
+    """What came of a property on a case."""
+
+    EQUAL = "equal"
+    KNOWN = "known failure"
+    ROUNDED = "rounded"
+    UNEQUAL = "unequal"
+    UNSUPPORTED = "unsupported"
+    ERROR = "error"
+    HANG = "hang"
+    VACUOUS = "vacuous"
+    INAPPLICABLE = "inapplicable"
+
+    @property
+    def is_failure(self) -> bool:
+        return self in (Kind.UNEQUAL, Kind.ERROR, Kind.HANG)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of a property on a case, and the equation that did not hold.
+
+    VACUOUS is a case on which nothing but zeros was compared: it could hardly have failed. INAPPLICABLE is
+    one about which the property says nothing.
+    """
+
+    kind: Kind
+    message: str = ""
+    equation: Equation | None = None
+
+
+def examine(prop: Property, op: Target, case: ConvCase, seconds: float = 20.0) -> Finding:
+    """Check the property on the case; nothing that the operator raises comes out of here but Ctrl-C."""
+    try:
+        with time_limit(seconds):
+            return _compared(prop, op, case)
+    except Unsupported as answer:
+        return Finding(Kind.UNSUPPORTED, str(answer))
+    except Refuted as finding:
+        return Finding(Kind.UNEQUAL, str(finding))
+    except KnownFailure as finding:
+        return Finding(Kind.KNOWN, str(finding))
+    except Rounded as finding:
+        return Finding(Kind.ROUNDED, str(finding))
+    except OperatorHang:
+        return Finding(Kind.HANG, f"the operator did not come back within {seconds:g} s")
+    except OperatorError as error:
+        allowed = prop.refusal is Refusal.ALLOWED or (prop.refusal is Refusal.DECLARED and op.domain.declared)
+        return Finding(Kind.UNSUPPORTED if allowed else Kind.ERROR, str(error))
+    except Exception as error:
+        message = f"what the operator returned cannot be checked: {type(error).__name__}: {error}"
+        return Finding(Kind.ERROR, message)
+
+
+def _compared(prop: Property, op: Target, case: ConvCase) -> Finding:
+    worst, live, compared = Finding(Kind.EQUAL), False, False
+    for equation in prop.check(op, case):
+        compared = True
+        verdict, message = compare(equation)
+        if verdict is Verdict.UNEQUAL:
+            return Finding(Kind.UNEQUAL, message, equation)
+        if verdict is Verdict.ROUNDED and worst.kind is Kind.EQUAL:
+            worst = Finding(Kind.ROUNDED, message, equation)
+        live = live or _could_fail(equation.expected)
+    if not compared:
+        return Finding(Kind.INAPPLICABLE)
+    return worst if live else Finding(Kind.VACUOUS)
+
+
+def _could_fail(expected: object) -> bool:
+    """Whether more than zeros was compared; of an empty tensor its shape was."""
+    return not isinstance(expected, Tensor) or not expected.numel() or bool((expected != 0).any())
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise OperatorHang inside after so many seconds; on the main thread, where signals can be had."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise OperatorHang
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

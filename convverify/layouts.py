@@ -1,0 +1,101 @@
+"""How a tensor lies in memory: the same values, other strides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def _channels_last(data: Tensor) -> Tensor:
+    order = (0, *range(2, data.dim()), 1)
+    back = (0, data.dim() - 1, *range(1, data.dim() - 1))
+    return data.permute(order).contiguous().permute(back) if data.dim() > 2 else data
+
+
+def _transposed(data: Tensor) -> Tensor:
+    """The last two axes lie in the other order."""
+    return data.mT.contiguous().mT if data.dim() > 1 else data
+
+
+def _batch_last(data: Tensor) -> Tensor:
+    """The first two axes lie in the other order."""
+    return data.transpose(0, 1).contiguous().transpose(0, 1) if data.dim() > 1 else data
+
+
+def _sliced(data: Tensor) -> Tensor:
+    """Every other element of a larger tensor, from an offset on."""
+    wide = torch.full(tuple(2 * size + 1 for size in data.shape), _filler(data), dtype=data.dtype, device=data.device)
+    view = wide[tuple(slice(1, None, 2) for _ in data.shape)]
+    view.copy_(data)
+    return view
+
+
+def _every_other(data: Tensor, axis: int) -> Tensor:
+    """Every other element along one axis of a larger tensor; dense along the others."""
+    if data.dim() <= axis:
+        return data
+    shape = [size * (1 + (dim == axis)) for dim, size in enumerate(data.shape)]
+    wide = torch.full(shape, _filler(data), dtype=data.dtype, device=data.device)
+    view = wide[(*[slice(None)] * axis, slice(None, None, 2))]
+    view.copy_(data)
+    return view
+
+
+def _cropped(data: Tensor) -> Tensor:
+    """A window of a larger image, as cropping gives."""
+    shape = [size + 2 * (dim > 1) for dim, size in enumerate(data.shape)]
+    wide = torch.full(shape, _filler(data), dtype=data.dtype, device=data.device)
+    view = wide[tuple(slice(1, -1) if dim > 1 else slice(None) for dim in range(data.dim()))]
+    view.copy_(data)
+    return view
+
+
+def _filler(data: Tensor) -> float:
+    """What lies between the elements: NaN, or a marker in integers."""
+    return float("nan") if data.dtype.is_floating_point or data.dtype.is_complex else 77
+
+
+def _offset(data: Tensor) -> Tensor:
+    """Contiguous, but not at the start of its storage."""
+    storage = torch.full((data.numel() + 7,), _filler(data), dtype=data.dtype, device=data.device)
+    storage[5 : 5 + data.numel()] = data.reshape(-1)
+    return storage[5 : 5 + data.numel()].view(data.shape)
+
+
+def _expanded(data: Tensor) -> Tensor:
+    """One element seen everywhere, as the gradient of a sum is."""
+    return data[(slice(0, 1),) * data.dim()].clone().expand(data.shape)
+
+
+def _rows_expanded(data: Tensor) -> Tensor:
+    """One column seen in every column, as the gradient of a sum over rows is."""
+    return data[..., :1].clone().expand(data.shape)
+
+
+def _batch_expanded(data: Tensor) -> Tensor:
+    """One sample seen throughout the batch."""
+    return data[:1].clone().expand(data.shape)
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": lambda data: data,
+    "channels_last": _channels_last,
+    "transposed": _transposed,
+    "batch_last": _batch_last,
+    "sliced": _sliced,
+    "cropped": _cropped,
+    "samples_sliced": lambda data: _every_other(data, 0),
+    "channels_sliced": lambda data: _every_other(data, 1),
+    "columns_sliced": lambda data: _every_other(data, 3),
+    "offset": _offset,
+    "expanded": _expanded,
+    "rows_expanded": _rows_expanded,
+    "batch_expanded": _batch_expanded,
+}
+
+
+def lay_out(data: Tensor, layout: str) -> Tensor:
+    """`data` in another layout; the expanded ones repeat its first elements."""
+    return LAYOUTS[layout](data)

@@ -1,0 +1,115 @@
+"""How properties call an operator and ask for its derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convverify.case import ConvCase, Operands
+from convverify.comparison import Equation
+from convverify.properties.base import Refuted
+from convverify.reference import Reference
+from convverify.target import OperatorError, Target
+
+LEAVES = ("input", "weight", "bias")
+Grads = dict[str, Tensor]
+
+
+def geometry_arguments(op: Target, case: ConvCase) -> tuple[Any, Any, Any, int]:
+    """stride, padding, dilation and groups; as ints where the axes agree and every other seed."""
+    g = case.geometry
+    as_int = case.seed % 2 == 1 or "square" in op.domain.words
+
+    def form(size: Any) -> Any:
+        alike = isinstance(size, tuple) and len(set(size)) == 1
+        return size[0] if alike and as_int else size
+
+    return form(g.stride), form(g.padding), form(g.dilation), g.groups
+
+
+@dataclass
+class Observed:
+    """One call of an operator: its output and the leaves it was computed from."""
+
+    op: Target
+    case: ConvCase
+    leaves: dict[str, Tensor]
+    output: Tensor
+    operands: Operands
+
+    def grads(
+        self, grad_output: Tensor | None = None, create_graph: bool = False, wrt: tuple[str, ...] = LEAVES
+    ) -> Grads:
+        """The gradients of the leaves that require one, by the operator's own backward.
+
+        Raises:
+            Refuted: the operator does not connect its output with a leaf.
+        """
+        asked = {role: leaf for role, leaf in self.leaves.items() if leaf.requires_grad and role in wrt}
+        if not self.output.requires_grad:
+            raise Refuted(f"the output does not require a gradient, but {', '.join(asked)} does")
+        if grad_output is None:
+            grad_output = self.operands.grad_output
+        found = self.op.guarded(
+            torch.autograd.grad, self.output, list(asked.values()), grad_output,
+            create_graph=create_graph, retain_graph=True, allow_unused=True,
+        )  # fmt: skip
+        for role, grad in zip(asked, found, strict=True):
+            if grad is None:
+                raise Refuted(f"grad_{role} is None: the output does not depend on {role} for autograd")
+        return dict(zip(asked, found, strict=True))
+
+
+def observe(op: Target, case: ConvCase, requires: tuple[str, ...] = LEAVES) -> Observed:
+    """Call the operator on the case's operands.
+
+    Raises:
+        OperatorError: it raised, or returned something other than a tensor.
+    """
+    operands = Operands(case)
+    leaves = {"input": operands.input.detach(), "weight": operands.weight.detach()}
+    if operands.bias is not None:
+        leaves["bias"] = operands.bias.detach()
+    for role, leaf in leaves.items():
+        leaf.requires_grad_(role in requires and (leaf.is_floating_point() or leaf.is_complex()))
+    return Observed(op, case, leaves, call(op, case, leaves), operands)
+
+
+def call(op: Target, case: ConvCase, leaves: dict[str, Tensor]) -> Tensor:
+    """The operator's output on any tensors of the case's shapes."""
+    return tensor(op(leaves["input"], leaves["weight"], leaves.get("bias"), *geometry_arguments(op, case)))
+
+
+def tensor(value: Any) -> Tensor:
+    """The value, if it is a tensor.
+
+    Raises:
+        OperatorError: it is none.
+    """
+    if not isinstance(value, Tensor):
+        kind = "None" if value is None else f"a {type(value).__name__}"
+        raise OperatorError(f"it returned {kind}, not a tensor")
+    return value
+
+
+def equations(case: ConvCase, reference: Reference, found: Grads) -> list[Equation]:
+    """One equation for each result: `output` and each leaf's gradient."""
+    expected = {"output": reference.output} if "output" in found else {}
+    if set(found) - {"output"}:
+        expected |= reference.gradients
+    rounds = case.torch_dtype.is_floating_point or case.torch_dtype.is_complex
+    return [
+        Equation(
+            role if role == "output" else f"grad_{role}",
+            value,
+            expected[role],
+            case.exact,
+            reference.terms[role],
+            reference.magnitudes[role] if rounds else None,
+            reference.norms[role] if rounds else 0.0,
+        )
+        for role, value in found.items()
+    ]

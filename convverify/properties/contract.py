@@ -1,0 +1,170 @@
+"""What a call promises beside its numbers: dtype, shape and device of results, and operands left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convverify.case import ConvCase, Operands
+from convverify.comparison import Equation
+from convverify.demand import Demand
+from convverify.geometry import ConvGeometry
+from convverify.process_state import State, advance_random_states, process_state, restore
+from convverify.properties.base import Refusal, declare
+from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe, tensor
+from convverify.reference import Reference
+from convverify.target import OperatorError, Target, Unsupported
+
+_SMALL = Demand(products=3000, weight=0.5)
+_LAID_OUT = Demand(products=3000, weight=0.5, operand_layouts=("input", "weight"))
+
+
+@declare("contract", ("FW-1",), "", Demand(products=3000, weight=0.5))
+def requires_grad_propagates(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The output requires a gradient exactly when an operand does and gradients are being recorded."""
+    reference = Reference(case)
+    for requires in ((), ("input",), ("weight",), LEAVES):
+        seen = observe(op, case, requires)
+        yield Equation(f"output.requires_grad where {requires or 'nothing'} does", seen.output.requires_grad,
+                       bool(requires))  # fmt: skip
+        for grad_mode in (torch.no_grad, torch.inference_mode):
+            with grad_mode():
+                output = call(op, case, {role: leaf.detach() for role, leaf in seen.leaves.items()})
+                quiet = call(op, case, seen.leaves)
+            yield Equation("output.requires_grad without recording", quiet.requires_grad, False)
+            yield from equations(case, reference, {"output": output})
+            yield from equations(case, reference, {"output": quiet})
+
+
+@declare("contract", ("AD-1",), "", _LAID_OUT, refusal=Refusal.DECLARED)
+def operands_are_unchanged(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Forward and backward leave input, weight, bias and grad_output as they were, in value and in form."""
+    seen, before = observe(op, case), Operands(case)
+    handed = {**seen.leaves, "grad_output": seen.operands.grad_output}
+    forms = {role: _form(getattr(before, role)) for role in handed}
+    seen.grads(handed["grad_output"])
+    for role, operand in handed.items():
+        yield Equation(f"{role} after the call", operand, getattr(before, role), magnitude=None)
+        yield Equation(f"strides and flags of {role}", _form(operand), forms[role])
+        yield Equation(f"requires_grad of {role}", operand.requires_grad, role in LEAVES)
+
+
+@declare("contract", ("AD-1",), "", Demand(products=2000, values=("integers", "constant"), corners=True))
+def output_aliases_nothing(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The output is memory of its own: writing to it changes no operand, no other element, no gradient."""
+    reference, before = Reference(case), Operands(case)
+    for requires in ((), LEAVES):
+        seen = observe(op, case, requires)
+        for role, leaf in seen.leaves.items():
+            shared = leaf.untyped_storage().data_ptr() == seen.output.untyped_storage().data_ptr()
+            yield Equation(f"whether the output shares memory with {role}", shared and leaf.numel() > 0, False)
+        first = seen.output.detach().clone()
+        again = call(op, case, seen.leaves)
+        seen.output.data.fill_(12345.0)  # not through detach(): autograd forbids it on what a Function returns
+        yield Equation("an earlier output, after writing to a later one", again.detach(), first)
+        for role, leaf in seen.leaves.items():
+            yield Equation(f"{role} after writing to the output", leaf.detach(), getattr(before, role))
+        if requires:
+            yield from equations(case, reference, seen.grads())
+    yield from _identity(op, case)
+
+
+def _identity(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The identity kernel, where an operator may be tempted to return its input."""
+    channels = case.geometry.in_channels
+    plain = ConvCase(
+        ConvGeometry(1, channels, channels, case.geometry.input_size, (1, 1), (1, 1), (0, 0), (1, 1)),
+        dtype=case.dtype, device=case.device, values="integers", seed=case.seed,
+    )  # fmt: skip
+    if case.geometry.spatial != 2 or not op.domain.allows(plain):
+        return
+    x = Operands(plain).input
+    eye = torch.eye(channels, dtype=x.dtype, device=x.device)[:, :, None, None]
+    output = call(op, plain, {"input": x, "weight": eye})
+    output.data.add_(1)
+    yield Equation("input after writing to the output of the identity kernel", x, Operands(plain).input)
+
+
+@declare("contract", ("GI-1", "GW-3"), "", _SMALL)
+def saved_operands_are_guarded(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Changing an operand in place after the forward makes the backward raise, or leaves its result as it was."""
+    for role, other in (("input", "weight"), ("weight", "input")):
+        seen, reference = observe(op, case), Reference(case)
+        with torch.no_grad():
+            seen.leaves[role].add_(1)
+        try:
+            found = seen.grads(wrt=(other,))
+        except (OperatorError, Unsupported):  # torch's own answer to a saved tensor that was modified
+            yield Equation(f"whether a changed {role} was noticed", True, True)
+            continue
+        for equation in equations(case, reference, found):
+            yield Equation(
+                f"{equation.what}, {role} having changed in place after the forward", equation.actual,
+                equation.expected, terms=equation.terms, magnitude=equation.magnitude,
+            )  # fmt: skip
+
+
+@declare("contract", ("EX-1",), "", _SMALL)
+def process_state_is_untouched(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A call, and one that is refused, leave random states, dtypes, threads, grad mode and flags as they were."""
+    operands = Operands(case)
+    bad = torch.zeros(case.geometry.input_shape[:2], dtype=case.torch_dtype, device=case.device)
+    advance_random_states()
+    before = process_state()
+    try:
+        observe(op, case).grads()
+        yield from _state_equations(before, "after a call")
+        try:
+            op(bad, operands.weight, None, *geometry_arguments(op, case))
+        except (OperatorError, Unsupported):
+            yield from _state_equations(before, "after a call that was refused")
+    finally:
+        restore(before)
+
+
+def _state_equations(before: State, when: str) -> Iterator[Equation]:
+    after = process_state()
+    for name, value in before.items():
+        yield Equation(f"{name} {when}", after[name], value)
+
+
+@declare("contract", ("EX-1",), "", Demand(products=30_000, values=("normal", "wide"), weight=0.5))
+def results_are_deterministic(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Run to run, and on another thread with nothing of the verifier on its stack, results differ by rounding at most.
+
+    Not by bits: a matrix product may sum in another order where its operands are aligned otherwise.
+    """
+    first, second = observe(op, case), observe(op, case)
+    reference = Reference(case)
+
+    def same(role: str, what: str, actual: Tensor, expected: Tensor) -> Equation:
+        return Equation(what, actual, expected, exact=False, terms=2 * reference.terms[role],
+                        magnitude=reference.magnitudes[role])  # fmt: skip
+
+    yield same("output", "output, run again", second.output.detach(), first.output.detach())
+    leaves = {role: leaf.detach() for role, leaf in first.leaves.items()}
+    plain = [*leaves.values(), *([None] if not case.bias else []), *geometry_arguments(op, case)]
+    yield same("output", "output on another thread", tensor(_on_a_thread(op, plain)), first.output.detach())
+    expected = first.grads()
+    again = _grads_on_a_thread(op, second.output, list(second.leaves.values()), second.operands.grad_output)
+    for (role, grad), other in zip(expected.items(), again, strict=True):
+        yield same(role, f"grad_{role} on another thread", other, grad)
+
+
+def _on_a_thread(op: Target, arguments: list[Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return op.guarded(pool.submit(op.call, *arguments[: len(op.accepts)]).result)
+
+
+def _grads_on_a_thread(op: Target, output: Tensor, leaves: list[Tensor], g: Tensor) -> tuple[Tensor, ...]:
+    with ThreadPoolExecutor(1) as pool:
+        found = op.guarded(pool.submit(torch.autograd.grad, output, leaves, g).result)
+    return tuple(found)
+
+
+def _form(operand: Tensor) -> tuple[Any, ...]:
+    return operand.shape, operand.stride(), operand.storage_offset(), operand.dtype, operand._version

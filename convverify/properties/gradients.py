@@ -1,0 +1,97 @@
+"""The gradients by input, weight and bias."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from convverify.case import ConvCase
+from convverify.comparison import Equation
+from convverify.demand import Demand
+from convverify.properties.base import Refuted, declare
+from convverify.properties.calls import LEAVES, equations, observe
+from convverify.properties.forward import EXACT
+from convverify.reference import DefinitionMaps, Maps, Reference
+from convverify.target import Target
+
+
+@declare("gradients", ("GI-1", "GW-3", "GB-1", "EX-1"), "", Demand(products=1500, corners=True))
+def gradients_equal_definition(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """grad_input, grad_weight and grad_bias are the derivative of the index sum, exactly, on integers."""
+    yield from equations(case, Reference(case, DefinitionMaps), observe(op, case).grads())
+
+
+@declare("gradients", ("GI-ALL", "GW-ALL", "GB-1"), "", Demand(values=EXACT, products=20_000))
+def gradients_equal_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The gradients equal the proved closed forms, exactly."""
+    yield from equations(case, Reference(case, Maps), observe(op, case).grads())
+
+
+@declare(
+    "gradients", ("GI-ALL", "GW-ALL", "GB-1"), "",
+    Demand(values=EXACT, products=60_000, corners=True, weight=3),
+)  # fmt: skip
+def gradients_equal_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The gradients equal torch's, exactly, for operands of every distribution."""
+    yield from equations(case, Reference(case), observe(op, case).grads())
+
+
+@declare("gradients", ("GI-1", "GW-3", "GB-1"), "", Demand(products=3000))
+def gradients_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Whichever of input, weight and bias require a gradient, exactly those get one, and the right one."""
+    roles = [role for role in LEAVES if role != "bias" or case.bias]
+    reference = Reference(case)
+    for size in range(1, len(roles)):
+        for subset in itertools.combinations(roles, size):
+            seen = observe(op, case, subset)
+            yield Equation("output", seen.output, reference.output, terms=reference.terms["output"],
+                           magnitude=reference.magnitudes["output"])  # fmt: skip
+            yield from equations(case, reference, seen.grads())
+
+
+@declare("gradients", ("GI-1", "GW-3", "GB-1"), "", Demand(products=3000))
+def backward_accumulates(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """`.backward()` puts the gradients into `.grad`, and a second one through the kept graph adds them again."""
+    seen = observe(op, case)
+    if not seen.output.requires_grad:
+        raise Refuted("the output does not require a gradient, but its operands do")
+    for _ in range(2):
+        op.guarded(seen.output.backward, seen.operands.grad_output, retain_graph=True)
+    reference = Reference(case)
+    for equation in equations(case, reference, {role: _grad(leaf) for role, leaf in seen.leaves.items()}):
+        yield Equation(
+            f"{equation.what} after two backward passes", equation.actual, 2 * equation.expected,
+            terms=equation.terms + 2, magnitude=2 * torch.as_tensor(equation.magnitude),
+        )  # fmt: skip
+
+
+@declare("gradients", ("GI-ALL", "GW-ALL", "BL-1"), "", Demand(products=20_000, values=("integers",)))
+def gradients_are_adjoint(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """<g, conv(x, k)> = <grad_input, x> = <grad_weight, k>, and <g, bias> = <grad_bias, bias>, on integers."""
+    seen = observe(op, case)
+    g, reference = seen.operands.grad_output, Reference(case)
+    bias = seen.operands.bias
+    pairing = _pair(g, seen.output)
+    if bias is not None:
+        pairing = pairing - _pair(g, bias.detach().view(-1, *[1] * case.geometry.spatial).expand_as(g))
+    magnitude = _pair(g.abs(), reference.magnitudes["output"]).item()
+    terms = reference.terms["output"] * max(1, g.numel())
+    for role, grad in seen.grads(wrt=("input", "weight")).items():
+        yield Equation(
+            f"<grad_{role}, {role}>", _pair(grad, seen.leaves[role]).to(g.dtype), pairing.to(g.dtype),
+            terms=terms, magnitude=magnitude,
+        )  # fmt: skip
+
+
+def _pair(a: Tensor, b: Tensor) -> Tensor:
+    """The inner product, in float64: exact for small integers."""
+    return (a.detach().double() * b.detach().double()).sum()
+
+
+def _grad(leaf: Tensor) -> Tensor:
+    if leaf.grad is None:
+        raise Refuted("a leaf's .grad is None after .backward()")
+    return leaf.grad

@@ -1,0 +1,95 @@
+"""Operands as they lie in memory: results depend on values, never on strides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from convverify.case import ConvCase
+from convverify.comparison import Equation
+from convverify.demand import Demand
+from convverify.properties.base import Refusal, declare
+from convverify.properties.calls import LEAVES, call, equations, observe
+from convverify.properties.forward import claimed
+from convverify.reference import Reference
+from convverify.target import Target
+
+_VALUES = ("integers", "large", "bell")
+_PRODUCTS = 6000
+
+
+def _demand(*operands: str) -> Demand:
+    return Demand(operand_layouts=operands, products=_PRODUCTS, values=_VALUES)
+
+
+def _right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    seen = observe(op, case)
+    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+
+
+@declare("layout", ("AD-1",), "", _demand("input"), refusal=Refusal.DECLARED)
+def input_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A channels-last, transposed, sliced, offset or expanded input gives the same results."""
+    yield from _right(op, case)
+
+
+@declare("layout", ("AD-1",), "", _demand("weight"), refusal=Refusal.DECLARED)
+def weight_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A channels-last, transposed, sliced, offset or expanded weight gives the same results."""
+    yield from _right(op, case)
+
+
+@declare("layout", ("AD-1",), "", _demand("bias"), refusal=Refusal.DECLARED)
+def bias_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A sliced, offset or expanded bias gives the same results."""
+    yield from _right(op, case)
+
+
+@declare("layout", ("AD-1",), "", _demand("grad_output"), refusal=Refusal.DECLARED)
+def grad_output_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A channels-last, transposed, sliced or expanded grad_output, as `.sum()` gives, gives the same gradients."""
+    yield from equations(case, Reference(case), observe(op, case).grads())
+
+
+@declare("layout", ("AD-1",), "", _demand(*LEAVES, "grad_output"), refusal=Refusal.DECLARED)
+def mixed_layouts_are_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Operands of different layouts at once give the same results."""
+    yield from _right(op, case)
+
+
+@declare("layout", ("AD-1",), "", Demand(products=3000, weight=0.3), refusal=Refusal.DECLARED)
+def lazy_negation_is_seen(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A tensor that torch negates only when it is read (the imaginary part of a conjugate) is read negated."""
+    reference = Reference(case)
+    leaves = observe(op, case, requires=()).leaves
+    for role in ("input", "weight"):
+        complex_ = torch.complex(torch.zeros_like(leaves[role]), -leaves[role])
+        output = call(op, case, {**leaves, role: complex_.conj().imag})
+        yield from equations(case, reference, {"output": output})
+
+
+@declare(
+    "layout", ("AD-1",), "", Demand(dtypes=("complex128", "complex64"), products=3000, weight=0.3),
+    refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def lazy_conjugation_is_seen(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A tensor that torch conjugates only when it is read is read conjugated."""
+    claimed(op, case)
+    reference = Reference(case)
+    leaves = observe(op, case, requires=()).leaves
+    for role in ("input", "weight"):
+        output = call(op, case, {**leaves, role: leaves[role].conj().resolve_conj().conj()})
+        yield from equations(case, reference, {"output": output})
+
+
+@declare("layout", ("AD-1", "GB-1"), "", Demand(products=3000, weight=0.3))
+def gradient_of_sum_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """`conv(x, k).sum().backward()`, whose grad_output is one expanded element, gives the right gradients."""
+    seen = observe(op, case)
+    op.guarded(lambda: seen.output.sum().backward())
+    reference = Reference(case)
+    reference.g = torch.ones_like(reference.g)
+    for role, leaf in seen.leaves.items():
+        grad = leaf.grad if leaf.grad is not None else torch.full_like(leaf, float("nan"))
+        yield from equations(case, reference, {role: grad})

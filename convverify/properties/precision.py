@@ -1,0 +1,99 @@
+"""How many bits of the operands survive, and whether real data stay inside the rounding bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from convverify.case import ConvCase
+from convverify.comparison import EXACT_BITS, Equation
+from convverify.demand import Demand
+from convverify.properties.base import Refusal, declare
+from convverify.properties.calls import call, equations, observe
+from convverify.reference import Maps, Reference
+from convverify.target import Target
+
+_REAL = ("normal", "uniform", "wide")
+
+
+@declare("precision", ("RB-1",), "", Demand(values=_REAL, products=60_000, corners=True, weight=2))
+def results_are_within_rounding(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """On real data every element of output and gradients is within the rounding bound of its own sum."""
+    seen = observe(op, case)
+    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+
+
+@declare(
+    "precision", ("RB-1",), "",
+    Demand(dtypes=("bfloat16", "float16"), values=("normal", "uniform"), products=10_000),
+    refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def low_precision_is_within_rounding(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """In bfloat16 and float16 results are within the rounding bound, accumulated in the format itself."""
+    seen = observe(op, case)
+    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+
+
+@declare("precision", ("EX-1",), "", Demand(products=1000, bias=False))
+def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Full-width odd integers pass through a single tap, or a single grad_output element, without losing a bit."""
+    reference, maps = Reference(case), Reference(case).maps
+    bits, wide = EXACT_BITS[case.torch_dtype], reference.wide
+    for full, unit in (("input", "weight"), ("weight", "input")):
+        seen = observe(op, case)
+        seen.leaves = {
+            role: (_odd(leaf, bits, case.seed) if role == full else _impulse(leaf, case.seed)).requires_grad_()
+            for role, leaf in seen.leaves.items()
+        }
+        seen.output = call(op, case, seen.leaves)
+        x, k = wide(seen.leaves["input"]), wide(seen.leaves["weight"])
+        wide_g, unit_g = _odd(seen.output, bits, case.seed + 1), _impulse(seen.output, case.seed)
+        found = {
+            "output": (seen.output, maps.forward(x, k)),
+            f"grad_{unit}": (seen.grads(unit_g, wrt=(unit,))[unit], _grad(maps, unit, x, k, wide(unit_g))),
+            f"grad_{full}": (seen.grads(wide_g, wrt=(full,))[full], _grad(maps, full, x, k, wide(wide_g))),
+        }
+        for what, (actual, expected) in found.items():
+            yield Equation(f"{what} for {bits}-bit operands and a unit {unit}", actual, reference.narrow(expected),
+                           magnitude=2.0**bits)  # fmt: skip
+
+
+def _grad(maps: Maps, role: str, x: Tensor, k: Tensor, g: Tensor) -> Tensor:
+    return maps.grad_input(g, k) if role == "input" else maps.grad_weight(x, g)
+
+
+@declare(
+    "precision",
+    ("EX-1",),
+    "",
+    Demand(products=1500, bias=False, values=("integers",), weight=0.5),
+    direct=True,
+)
+def subnormals_survive(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Products and sums that are subnormal numbers are kept, not flushed to zero."""
+    reference = Reference(case)
+    step = torch.finfo(case.torch_dtype).smallest_normal * torch.finfo(case.torch_dtype).eps
+    leaves = observe(op, case).leaves
+    for role in ("input", "weight"):
+        small = (leaves[role].detach() * step).requires_grad_()
+        output = call(op, case, {**leaves, role: small})
+        yield Equation(f"output for subnormal {role}", output, reference.output * step)
+
+
+def _odd(like: Tensor, bits: int, seed: int) -> Tensor:
+    """Random odd integers of exactly `bits` bits, of either sign."""
+    generator = torch.Generator().manual_seed(seed)
+    high = 2 ** (bits - 2)
+    data = torch.randint(high, 2 * high, like.shape, generator=generator, dtype=torch.int64) * 2 + 1
+    sign = torch.randint(0, 2, like.shape, generator=generator, dtype=torch.int64) * 2 - 1
+    return (data * sign).to(dtype=like.dtype, device=like.device)
+
+
+def _impulse(like: Tensor, seed: int) -> Tensor:
+    """A single 1 among zeros, so that every sum has at most one product that is not zero."""
+    data = torch.zeros(like.shape, dtype=like.dtype, device=like.device)
+    if like.numel():
+        data.view(-1)[seed % like.numel()] = 1
+    return data

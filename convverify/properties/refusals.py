@@ -1,0 +1,108 @@
+"""What no convolution can mean is refused, not computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convverify.case import ConvCase, Operands
+from convverify.comparison import Equation
+from convverify.demand import Demand
+from convverify.properties.base import declare
+from convverify.properties.calls import geometry_arguments
+from convverify.target import OperatorError, Target, Unsupported
+
+REFUSED = "refused, as torch does"
+_WHOLE = Demand(products=1500, weight=0.4, where=lambda case: case.geometry.padding != "same")
+
+
+def _refused(op: Target, what: str, *arguments: Any) -> Equation:
+    try:
+        value = op(*arguments)
+    except (OperatorError, Unsupported):
+        value = REFUSED
+    got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else value
+    return Equation(what, got, REFUSED)
+
+
+def _whole(op: Target) -> None:
+    if op.domain.declared:
+        raise Unsupported("what it refuses is outside the domain it declares")
+
+
+@declare("refusals", ("GR-1", "GR-2"), "", _WHOLE)
+def mismatched_channels_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """An input whose channels are not the weight's times groups, and groups that do not divide, are refused."""
+    g, dtype = case.geometry, case.torch_dtype
+    _whole(op)
+    stride, padding, dilation, groups = geometry_arguments(op, case)
+    weight, per_group = Operands(case).weight, g.in_channels // g.groups
+    for channels in (g.in_channels + g.groups, g.in_channels + 1, 2 * g.in_channels):
+        if per_group * g.groups == channels or per_group == 1:
+            continue
+        x = torch.ones((max(g.batch, 1), channels, *g.input_size), dtype=dtype, device=case.device)
+        yield _refused(op, f"an input of {channels} channels with a weight for {g.in_channels}",
+                 x, weight, None, stride, padding, dilation, groups)  # fmt: skip
+    if per_group > 2:
+        x = torch.ones((max(g.batch, 1), g.in_channels - g.groups, *g.input_size), dtype=dtype, device=case.device)
+        yield _refused(op, f"an input of {x.shape[1]} channels with a weight for {g.in_channels}",
+                       x, weight, None, stride, padding, dilation, groups)  # fmt: skip
+    if "groups" in op.accepts:
+        x = torch.ones((1, 4, *g.input_size), dtype=dtype, device=case.device)
+        odd = torch.ones((3, 2, *g.kernel_size), dtype=dtype, device=case.device)
+        yield _refused(op, "groups=2 with 3 out_channels", x, odd, None, stride, padding, dilation, 2)
+        x = torch.ones((1, 3, *g.input_size), dtype=dtype, device=case.device)
+        odd = torch.ones((2, 2, *g.kernel_size), dtype=dtype, device=case.device)
+        yield _refused(op, "groups=2 with 3 in_channels", x, odd, None, stride, padding, dilation, 2)
+
+
+@declare("refusals", ("FW-1",), "", _WHOLE)
+def kernels_larger_than_the_input_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A kernel that reaches beyond the padded input is refused."""
+    g = case.geometry
+    _whole(op)
+    stride, padding, dilation, groups = geometry_arguments(op, case)
+    sizes = [axis.input + axis.before + axis.after + 2 * axis.stride + 1 for axis in g.axes]
+    for kernel in (sizes, [sizes[0], *g.kernel_size[1:]], [*g.kernel_size[:-1], sizes[-1]]):
+        weight = torch.ones((*g.weight_shape[:2], *kernel), dtype=case.torch_dtype, device=case.device)
+        yield _refused(op, f"a kernel of {kernel} on an input of {list(g.input_size)}",
+                 Operands(case).input, weight, None, stride, padding, dilation, groups)  # fmt: skip
+
+
+@declare("refusals", ("GB-1",), "", _WHOLE)
+def wrong_biases_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A bias that has not one entry for each output channel is refused."""
+    if "bias" not in op.accepts:
+        raise Unsupported("it takes no bias")
+    _whole(op)
+    operands, channels = Operands(case), case.geometry.out_channels
+    bias = torch.ones((channels + 1,), dtype=case.torch_dtype, device=case.device)
+    yield _refused(op, f"a bias of {channels + 1} entries for {channels} output channels",
+             operands.input, operands.weight, bias, *geometry_arguments(op, case))  # fmt: skip
+
+
+@declare("refusals", ("FW-1",), "", _WHOLE)
+def wrong_ranks_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """An input or a weight with too few or too many axes is refused."""
+    _whole(op)
+    operands, arguments = Operands(case), geometry_arguments(op, case)
+    for what, x, k in (
+        ("an input with 2 axes", operands.input[0, 0], operands.weight),
+        ("an input with 5 axes", operands.input[None], operands.weight),
+        ("a weight with 3 axes", operands.input, operands.weight[0]),
+    ):
+        yield _refused(op, what, x, k, None, *arguments)
+
+
+@declare("refusals", ("FW-1", "GR-1"), "", _WHOLE)
+def zero_steps_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A stride of 0, or 0 groups, mean nothing and are refused."""
+    _whole(op)
+    operands = Operands(case)
+    _, padding, dilation, groups = geometry_arguments(op, case)
+    for name, stride, groups_ in (("a stride of 0", 0, groups), ("0 groups", 1, 0)):
+        if name.split()[-1] in op.accepts or "stride" in op.accepts:
+            yield _refused(op, name, operands.input, operands.weight, None, stride, padding, dilation, groups_)

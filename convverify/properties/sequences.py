@@ -1,0 +1,128 @@
+"""Several calls in a row: each answers for its own operands, whatever was called before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from convverify.case import ConvCase
+from convverify.comparison import Equation
+from convverify.demand import Demand
+from convverify.properties.base import declare
+from convverify.properties.calls import call, equations, observe
+from convverify.reference import Reference
+from convverify.target import Target
+
+_SMALL = Demand(products=2000, weight=0.5)
+MANY_CALLS = 150
+
+
+def _labelled(what: str, equations: list[Equation]) -> Iterator[Equation]:
+    for equation in equations:
+        yield replace(equation, what=f"{equation.what} {what}")
+
+
+@declare("sequences", ("FW-ALL",), "", _SMALL)
+def calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A, B, A with one shape and other data: each call's results are its own, and stay so."""
+    other = replace(case, seed=case.seed + 2)
+    seen = [observe(op, each) for each in (case, other, case)]
+    references = [Reference(case), Reference(other), Reference(case)]
+    for place, each, reference in zip(("A", "B", "A again"), seen, references, strict=True):
+        yield from _labelled(f"of call {place}", equations(case, reference, {"output": each.output}))
+    for place, each, reference in reversed(list(zip(("A", "B", "A again"), seen, references, strict=True))):
+        yield from _labelled(f"of call {place}", equations(case, reference, each.grads()))
+
+
+@declare("sequences", ("FW-ALL",), "", _SMALL)
+def geometries_do_not_mix(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Calls that differ in one geometry argument alone do not answer for each other."""
+    g = case.geometry
+    changes = [
+        {"padding": tuple(p + 1 for p in g.padding)} if not isinstance(g.padding, str) else {"padding": "valid"},
+        {"stride": tuple(reversed(g.stride))} if g.padding != "same" else {"padding": "valid"},
+        {"in_channels": g.in_channels * 2, "out_channels": g.out_channels * 2, "groups": g.groups * 2},
+    ]
+    for change in changes:
+        other = case.with_geometry(**change)
+        if not op.domain.allows(other):
+            continue
+        observe(op, other).grads()
+        seen = observe(op, case)
+        found = {"output": seen.output, **seen.grads()}
+        yield from _labelled(f"after a call with {other.geometry}", equations(case, Reference(case), found))
+
+
+@declare("sequences", ("FW-ALL",), "", _SMALL)
+def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The same tensors with other values in them, written in place or through `.data`, give the new results."""
+    other = replace(case, seed=case.seed + 2)
+    seen, new = observe(op, case), Reference(other)
+    seen.grads()
+    for how in ("in place", "through .data"):
+        for role, leaf in seen.leaves.items():
+            value = getattr(new.operands, role)
+            if how == "in place":
+                with torch.no_grad():
+                    leaf.add_(1).copy_(value)
+            else:
+                leaf.data.copy_(value)
+        seen.output = call(op, case, seen.leaves)
+        found = {"output": seen.output, **seen.grads(new.operands.grad_output)}
+        yield from _labelled(f"with values changed {how}", equations(case, new, found))
+        call(op, case, observe(op, case).leaves)
+        with torch.no_grad():
+            for role, leaf in seen.leaves.items():
+                leaf.copy_(getattr(Reference(case).operands, role))
+        call(op, case, seen.leaves)
+
+
+@declare("sequences", ("FW-ALL",), "", Demand(products=300, values=("integers",), weight=0.15))
+def many_calls_stay_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """After a hundred and more calls the results are still right."""
+    reference = Reference(case)
+    for number in range(MANY_CALLS):
+        seen = observe(op, case)
+        found = {"output": seen.output, **seen.grads()}
+        yield from _labelled(f"of call {number + 1}", equations(case, reference, found))
+
+
+@declare("sequences", ("GI-ALL", "GW-ALL"), "", _SMALL)
+def backward_may_run_again(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Through a kept graph the backward gives the same gradients a second and a third time."""
+    seen, reference = observe(op, case), Reference(case)
+    for place in ("first", "second", "third"):
+        yield from _labelled(f"of the {place} backward", equations(case, reference, seen.grads()))
+    other = replace(case, seed=case.seed + 2)
+    further = Reference(case)
+    further.g = Reference(other).g
+    found = seen.grads(Reference(other).operands.grad_output)
+    yield from _labelled("for another grad_output", equations(case, further, found))
+
+
+@declare("sequences", ("FW-ALL", "GI-ALL", "GW-ALL"), "", _SMALL)
+def input_and_weight_may_be_one_tensor(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A tensor convolved with itself gives its output, and the sum of both gradients."""
+    g = case.geometry
+    square = case.with_geometry(
+        batch=g.out_channels, in_channels=g.in_channels // g.groups, input_size=g.kernel_size, groups=1,
+        dilation=(1,) * g.spatial,
+    )  # fmt: skip
+    square = replace(square, bias=False)
+    if not op.domain.allows(square):
+        return
+    reference = Reference(square)
+    reference.k = reference.x
+    x = reference.operands.input.requires_grad_()
+    seen = observe(op, square)
+    seen.output = call(op, square, {"input": x, "weight": x})
+    seen.leaves = {"input": x}
+    magnitude = reference.magnitudes["input"] + reference.magnitudes["weight"]
+    yield from equations(square, reference, {"output": seen.output})
+    yield Equation(
+        "gradient of the shared tensor", seen.grads()["input"],
+        reference.gradients["input"] + reference.gradients["weight"],
+        terms=reference.terms["input"] + reference.terms["weight"], magnitude=magnitude,
+    )  # fmt: skip

@@ -1,0 +1,141 @@
+"""Sizes where implementations change their ways: tiles and tails, thresholds, empty batches, real layers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from convverify.case import ConvCase
+from convverify.comparison import Equation
+from convverify.demand import Demand
+from convverify.properties.base import KnownFailure, Refusal, Refuted, declare
+from convverify.properties.calls import equations, geometry_arguments, observe, tensor
+from convverify.reference import Maps, Reference
+from convverify.target import Target
+
+
+def _by_name(case: ConvCase) -> bool:
+    return isinstance(case.geometry.padding, str)
+
+
+@declare(
+    "sizes",
+    ("FW-ALL", "GI-ALL", "GW-ALL"),
+    "",
+    Demand(thresholds=True, products=0, values=("integers",), weight=4),
+)
+def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Batch, channels, image, kernel, stride, dilation and padding, one at a time through many sizes: exact."""
+    seen = observe(op, case)
+    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+
+
+@declare(
+    "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "",
+    Demand(products=3_000_000, values=("integers", "bell"), large=True, weight=1.5),
+)  # fmt: skip
+def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Layers of many channels and pixels at once are exact, forward and backward."""
+    seen = observe(op, case)
+    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+
+
+@declare(
+    "sizes",
+    ("SP-1",),
+    "",
+    Demand(products=3000, strings=True, weight=0.7, where=_by_name),
+    refusal=Refusal.ALLOWED,
+)
+def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """padding='same' keeps the size, with the odd zero at the far end, and 'valid' pads nothing."""
+    seen = observe(op, case)
+    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+
+
+@declare("sizes", ("FW-1",), "", Demand(products=3000, weight=0.3), refusal=Refusal.ALLOWED)
+def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """An input without a batch axis gives the output of that one sample, without a batch axis."""
+    reference = Reference(case)
+    leaves = observe(op, case, requires=()).leaves
+    bias = leaves.get("bias")
+    for index in range(min(2, case.geometry.batch)):
+        output = tensor(op(leaves["input"][index], leaves["weight"], bias, *geometry_arguments(op, case)))
+        yield Equation("output without a batch", output, reference.output[index],
+                       terms=reference.terms["output"], magnitude=reference.magnitudes["output"][index])  # fmt: skip
+
+
+@declare("sizes", ("FW-1", "GW-3"), "", Demand(products=3000, weight=0.2), refusal=Refusal.ALLOWED)
+def empty_batches_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A batch of no samples gives an output of no samples, and weight and bias gradients of zeros."""
+    empty = case.with_geometry(batch=0)
+    seen, reference = observe(op, empty), Reference(empty, Maps)
+    yield from equations(empty, reference, {"output": seen.output})
+    with contextlib.suppress(Refuted):  # to record nothing for no samples is an answer, too
+        yield from equations(empty, reference, seen.grads())
+
+
+@declare("sizes", ("FW-1",), "", Demand(products=3000, weight=0.2), refusal=Refusal.ALLOWED)
+def no_input_channels_leave_the_bias(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Without input channels the sums are empty: the output is the bias, in every output channel."""
+    none = replace(case.with_geometry(in_channels=0, groups=1), bias=case.bias)
+    if not op.domain.allows(none):
+        return
+    output, right = observe(op, none, requires=()).output, Reference(none, Maps)
+    if not output.numel() and right.output.numel():
+        raise KnownFailure("as torch itself does, it gives no output channels where there are no input channels")
+    yield from equations(none, right, {"output": output})
+
+
+@declare("sizes", ("FW-1",), "", Demand(products=1500, weight=0.3))
+def defaults_are_torchs(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Called with input and weight alone, stride, dilation and groups are 1, padding is 0, and there is no bias."""
+    g = case.geometry
+    size = tuple(max(n, k) for n, k in zip(g.input_size, g.kernel_size, strict=True))
+    ones = (1,) * g.spatial
+    plain = replace(case, bias=False).with_geometry(
+        input_size=size, stride=ones, padding=(0,) * g.spatial, dilation=ones, groups=1
+    )
+    if not (op.has_defaults and op.domain.allows(plain)):
+        return
+    leaves = observe(op, plain, requires=()).leaves
+    output = tensor(op.guarded(op.call, leaves["input"], leaves["weight"]))
+    yield from equations(plain, Reference(plain), {"output": output})
+
+
+@declare("sizes", ("FW-1",), "", Demand(products=1500, weight=0.3), refusal=Refusal.ALLOWED)
+def arguments_by_name_are_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Arguments given by torch's names mean the same as by position."""
+    leaves = observe(op, case, requires=()).leaves
+    stride, padding, dilation, groups = geometry_arguments(op, case)
+    named = {
+        "bias": leaves.get("bias"),
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+    }
+    taken = {name: value for name, value in named.items() if name in op.accepts}
+    output = tensor(op.guarded(op.call, leaves["input"], leaves["weight"], **taken))
+    yield from equations(case, Reference(case), {"output": output})
+
+
+@declare("sizes", ("AD-1",), "", Demand(products=6000, weight=0.5, corners=True, values=("integers",)))
+def no_memory_is_read_before_written(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """With fresh memory filled with NaN by torch, every result is still right."""
+    deterministic: bool = torch.are_deterministic_algorithms_enabled()
+    fill: Any = torch.utils.deterministic
+    warn_only, filled = torch.is_deterministic_algorithms_warn_only_enabled(), fill.fill_uninitialized_memory
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        fill.fill_uninitialized_memory = True
+        seen = observe(op, case)
+        found = {"output": seen.output, **seen.grads()}
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        fill.fill_uninitialized_memory = filled
+    yield from equations(case, Reference(case), found)

@@ -1,0 +1,154 @@
+"""NaN and infinity reach what the convolution sums them into, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from convverify.case import ConvCase
+from convverify.comparison import Equation
+from convverify.demand import Demand
+from convverify.properties.base import declare
+from convverify.properties.calls import Observed, call, observe
+from convverify.reference import Reference
+from convverify.target import Target
+
+_PLAIN = Demand(products=4000, values=("integers", "bell"), corners=True, weight=0.7)
+_STRIDE_1 = Demand(
+    products=4000, values=("integers", "bell"), weight=0.7,
+    where=lambda case: max(case.geometry.stride) == 1,
+)  # fmt: skip
+MARKS = (float("nan"), float("inf"), float("-inf"))
+
+
+@declare("special values", ("FW-1", "GI-1", "GW-3"), "", _PLAIN)
+def non_finite_values_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Whatever sums a NaN or an infinity is not finite: in the output and in every gradient."""
+    for role, found, touched in _marked(op, case, roles=("input", "weight", "grad_output")):
+        for name, value in found.items():
+            must = touched[name]
+            yield Equation(f"finite elements of {name} that sum a non-finite {role}",
+                           int((value.isfinite() & must).sum()), 0)  # fmt: skip
+
+
+@declare("special values", ("FW-1", "GI-1"), "", _PLAIN, direct=True)
+def non_finite_values_stay_local(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A NaN or an infinity in the input or in grad_output leaves alone the samples and positions that do not sum it."""
+    for role, found, touched in _marked(op, case, roles=("input", "grad_output")):
+        for name, value in found.items():
+            if (role, name) not in (("input", "output"), ("grad_output", "grad_input")):
+                continue  # a zero of the padding times infinity is NaN: those operators may differ
+            expected = _clean(case, name)
+            outside = ~touched[name].any(1, keepdim=True).expand_as(value)  # dense code for groups mixes 0 * NaN
+            yield Equation(f"{name} away from the non-finite {role}", value[outside], expected[outside])
+
+
+@declare("special values", ("FW-1",), "", _PLAIN, direct=True)
+def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Infinity times a weight, plus finite terms, is infinity of the product's sign; times zero it is NaN."""
+    reference = Reference(case)
+    leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
+    for mark in MARKS[1:]:
+        index = _place(leaves["input"], case.seed)
+        marked = leaves["input"].clone()
+        marked[index] = mark
+        output = call(op, case, {**leaves, "input": marked})
+        unit = torch.zeros_like(reference.x)
+        unit[index] = 1
+        products = reference.narrow(reference.maps.forward(unit, reference.k))
+        touched = reference.maps.forward(unit, torch.ones_like(reference.k)) != 0
+        yield Equation("output that sums an infinity", output[touched], (products * mark)[touched])
+
+
+@declare("special values", ("FW-1",), "", replace(_PLAIN, where=lambda case: case.bias))
+def non_finite_biases_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A NaN or an infinity in the bias reaches every output of its channel, and no other channel."""
+    leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
+    channel, mark = case.seed % case.geometry.out_channels, MARKS[case.seed % 3]
+    leaves["bias"] = leaves["bias"].clone()
+    leaves["bias"][channel] = mark
+    expected = Reference(case).output.clone()
+    expected[:, channel] = mark
+    yield Equation("output for a non-finite bias", call(op, case, leaves), expected, magnitude=_largest(expected))
+
+
+@declare("special values", ("FW-1",), "", _PLAIN, direct=True)
+def opposite_infinities_make_nan(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """An output that sums infinities of both signs is NaN."""
+    leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
+    first, second = _place(leaves["input"], case.seed), _place(leaves["input"], case.seed + 1)
+    marked, ones = leaves["input"].clone(), torch.ones_like(leaves["weight"])
+    marked[first], marked[second] = MARKS[1:]
+    summed = []
+    for index in (first, second):
+        unit = torch.zeros_like(Reference(case).x)
+        unit[index] = 1
+        summed.append(Reference(case).maps.forward(unit, torch.ones_like(Reference(case).k)) != 0)
+    both = summed[0] & summed[1]
+    if first != second and bool(both.any()):
+        output = call(op, case, {**leaves, "input": marked, "weight": ones})
+        yield Equation("numbers among outputs that sum both infinities", int((~output[both].isnan()).sum()), 0)
+
+
+def _largest(value: Tensor) -> float:
+    return float(value[value.isfinite()].abs().max()) if bool(value.isfinite().any()) else 0.0
+
+
+def _marked(
+    op: Target, case: ConvCase, roles: tuple[str, ...]
+) -> Iterator[tuple[str, dict[str, Tensor], dict[str, Tensor]]]:
+    """For each role, the results with one element marked, and what of them sums that element."""
+    for role in roles:
+        mark = MARKS[case.seed % 3]
+        seen = observe(op, case)
+        operands = {**seen.leaves, "grad_output": seen.operands.grad_output}
+        index = _place(operands[role], case.seed)
+        operands[role] = operands[role].detach().clone(memory_format=torch.contiguous_format)
+        operands[role][index] = mark
+        found = _results(seen, op, case, operands)
+        ones = {name: torch.ones_like(getattr(Reference(case), name)) for name in ("x", "k", "g")}
+        name = {"input": "x", "weight": "k", "grad_output": "g"}[role]
+        ones[name] = torch.zeros_like(ones[name])
+        ones[name][index] = 1
+        yield role, found, _touched(case, role, ones)
+
+
+def _results(seen: Observed, op: Target, case: ConvCase, operands: dict[str, Tensor]) -> dict[str, Tensor]:
+    seen.leaves = {role: operands[role].detach().requires_grad_() for role in seen.leaves}
+    seen.output = call(op, case, seen.leaves)
+    grads = seen.grads(operands["grad_output"])
+    return {"output": seen.output.detach()} | {f"grad_{role}": grad for role, grad in grads.items()}
+
+
+def _touched(case: ConvCase, role: str, ones: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Which elements of each result sum the marked one; none, where the result does not read its operand."""
+    maps, x, k, g = Reference(case).maps, ones["x"], ones["k"], ones["g"]
+    none = {
+        "output": torch.zeros(case.geometry.output_shape, dtype=torch.bool),
+        "grad_input": torch.zeros(case.geometry.input_shape, dtype=torch.bool),
+        "grad_weight": torch.zeros(case.geometry.weight_shape, dtype=torch.bool),
+        "grad_bias": torch.zeros((case.geometry.out_channels,), dtype=torch.bool),
+    }
+    touched = {name: value.to(x.device) for name, value in none.items()}
+    if role != "grad_output":
+        touched["output"] = maps.forward(x, k) != 0
+    if role != "input":
+        touched["grad_input"] = maps.grad_input(g, k) != 0
+    if role != "weight":
+        touched["grad_weight"] = maps.grad_weight(x, g) != 0
+    if role == "grad_output":
+        touched["grad_bias"] = maps.grad_bias(g) != 0
+    return touched
+
+
+def _clean(case: ConvCase, name: str) -> Tensor:
+    reference = Reference(case)
+    return reference.output if name == "output" else reference.gradients[name.removeprefix("grad_")]
+
+
+def _place(operand: Tensor, seed: int) -> tuple[int, ...]:
+    flat = (seed * 7919) % max(1, operand.numel())
+    return tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), operand.shape))

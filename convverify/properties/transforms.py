@@ -1,0 +1,192 @@
+"""What torch does with an operator beside calling it: forward mode, vmap, torch.func, autocast, compile.
+
+None of it is part of the definition of a convolution: an operator may refuse, but not answer wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
+
+from convverify.case import ConvCase
+from convverify.comparison import Equation, gamma
+from convverify.demand import Demand
+from convverify.properties.base import Refusal, Refuted, declare
+from convverify.properties.calls import equations, geometry_arguments, observe, tensor
+from convverify.reference import Reference
+from convverify.target import Target
+
+_SMALL = Demand(products=3000, weight=0.4)
+_REAL = Demand(products=1500, weight=0.4, dtypes=("float32",), values=("normal",))
+ROLES = ("input", "weight", "bias")
+
+
+def _function(op: Target, case: ConvCase) -> Callable[..., Tensor]:
+    arguments = geometry_arguments(op, case)
+
+    def function(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return tensor(op(input, weight, bias, *arguments))
+
+    return function
+
+
+def _plain(op: Target, case: ConvCase) -> dict[str, Tensor]:
+    leaves = observe(op, case, requires=()).leaves
+    return {role: leaf.detach() for role, leaf in leaves.items()}
+
+
+@declare("transforms", ("FW-ALL", "BL-1"), "", _SMALL, refusal=Refusal.ALLOWED)
+def jvp_is_the_product_rule(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Forward mode gives conv(dx, k) + conv(x, dk) + db, for one tangent and for all together."""
+    reference, leaves, function = Reference(case), _plain(op, case), _function(op, case)
+    tangents = {role: reference.operands.draw(f"tangent_{role}", tuple(x.shape)) for role, x in leaves.items()}
+    parts = {
+        "input": reference.maps.forward(reference.wide(tangents["input"]), reference.k),
+        "weight": reference.maps.forward(reference.x, reference.wide(tangents["weight"])),
+    }
+    if case.bias:
+        parts["bias"] = reference.wide(tangents["bias"]).view(-1, *[1] * case.geometry.spatial)
+    for chosen in (("input",), ("weight",), tuple(leaves)):
+        with forward_ad.dual_level():
+            duals = [
+                forward_ad.make_dual(leaf, tangents[role]) if role in chosen else leaf for role, leaf in leaves.items()
+            ]
+            found = op.guarded(lambda duals=duals: forward_ad.unpack_dual(function(*duals)))
+        if found.tangent is None:
+            raise Refuted(f"the output has no tangent, but {', '.join(chosen)} has")
+        expected = sum((parts[role] for role in chosen), torch.zeros_like(parts["input"]))
+        yield Equation(
+            f"tangent of the output for that of {', '.join(chosen)}", found.tangent,
+            reference.narrow(expected), terms=3 * reference.terms["output"],
+            magnitude=3 * _largest(reference),
+        )  # fmt: skip
+
+
+@declare("transforms", ("DB-2", "BL-1"), "", _SMALL, refusal=Refusal.ALLOWED)
+def forward_over_reverse_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The tangent of the gradients (a Hessian-vector product, forward over reverse) is the double backward's."""
+    reference, leaves, function = Reference(case), _plain(op, case), _function(op, case)
+    g = reference.operands.grad_output
+    dx, dk = (reference.operands.draw(f"tangent_{role}", tuple(leaves[role].shape)) for role in ROLES[:2])
+
+    def gradient(x: Tensor, k: Tensor) -> tuple[Tensor, ...]:
+        pull = torch.func.vjp(lambda x, k: function(x, k, leaves.get("bias")), x, k)[1]
+        return tuple(pull(g))
+
+    _, found = op.guarded(torch.func.jvp, gradient, (leaves["input"], leaves["weight"]), (dx, dk))
+    expected = (
+        reference.maps.grad_input(reference.g, reference.wide(dk)),
+        reference.maps.grad_weight(reference.wide(dx), reference.g),
+    )
+    for role, value, right in zip(ROLES, found, expected, strict=False):
+        yield Equation(f"tangent of grad_{role}", value, reference.narrow(right),
+                       terms=2 * reference.terms[role], magnitude=2 * _largest(reference))  # fmt: skip
+
+
+@declare("transforms", ("FW-ALL",), "", _SMALL, refusal=Refusal.ALLOWED)
+def vmap_is_a_loop(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """vmap over input, weight, both, from any axis, equals calling the operator one by one."""
+    reference, leaves, function = Reference(case), _plain(op, case), _function(op, case)
+    others = {role: reference.operands.draw(f"other_{role}", tuple(x.shape)) for role, x in leaves.items()}
+    for roles in (("input",), ("weight",), ("input", "weight"), tuple(leaves)):
+        for axis in (0, 1) if roles[0] != "bias" and len(roles) == 1 else (0,):
+            stacked = {
+                role: torch.stack([leaf, others[role]], axis) if role in roles else leaf
+                for role, leaf in leaves.items()
+            }
+            in_dims = tuple(axis if role in roles else None for role in leaves)
+            found = op.guarded(torch.func.vmap(function, in_dims), *stacked.values())
+            for place, source in enumerate((leaves, others)):
+                chosen = {role: source[role] if role in roles else leaves[role] for role in leaves}
+                yield Equation(
+                    f"output {place} of vmap over {', '.join(roles)} (axis {axis})", found[place],
+                    _right(reference, chosen), terms=reference.terms["output"],
+                    magnitude=2 * _largest(reference),
+                )  # fmt: skip
+
+
+@declare("transforms", ("GW-ALL", "GI-ALL"), "", _SMALL, refusal=Refusal.ALLOWED)
+def func_grad_is_backward(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """torch.func's vjp, and per-sample gradients by vmap over it, are the gradients."""
+    reference, leaves, function = Reference(case), _plain(op, case), _function(op, case)
+    g = reference.operands.grad_output
+    _, pull = op.guarded(torch.func.vjp, function, *leaves.values())
+    found = op.guarded(pull, g)
+    yield from equations(case, reference, dict(zip(leaves, found, strict=True)))
+
+    def of_sample(x: Tensor, g: Tensor) -> Tensor:
+        pull = torch.func.vjp(lambda k: function(x[None], k, leaves.get("bias")), leaves["weight"])[1]
+        return tensor(pull(g[None])[0])
+
+    samples = op.guarded(torch.func.vmap(of_sample), leaves["input"], g)
+    yield Equation(
+        "sum of per-sample grad_weight", samples.sum(0), reference.gradients["weight"],
+        terms=2 * reference.terms["weight"], magnitude=reference.magnitudes["weight"],
+    )  # fmt: skip
+
+
+@declare("transforms", ("RB-1",), "", _REAL, refusal=Refusal.ALLOWED)
+def autocast_rounds_no_worse(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Under autocast to bfloat16 results are within bfloat16's rounding bound, forward and backward."""
+    with torch.autocast("cpu" if case.device == "cpu" else "cuda", torch.bfloat16):
+        seen = observe(op, case)
+        found = {"output": seen.output, **seen.grads(seen.operands.grad_output.to(seen.output.dtype))}
+    for equation in equations(case, Reference(case), found):
+        # operands, output and result are each rounded to bfloat16 once
+        slack = (gamma(4, torch.bfloat16) + gamma(equation.terms, torch.bfloat16)) / gamma(1, torch.float32)
+        yield Equation(
+            f"{equation.what} under autocast", equation.actual.float(), equation.expected, exact=False,
+            terms=int(slack) + 1, magnitude=equation.magnitude,
+        )  # fmt: skip
+
+
+@declare("transforms", ("FW-1",), "", Demand(products=3000, weight=0.2, strings=True), refusal=Refusal.ALLOWED)
+def fake_tensors_have_the_form(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """On fake tensors the operator returns shape and dtype of the output without data."""
+    leaves, arguments = _plain(op, case), geometry_arguments(op, case)
+    with FakeTensorMode() as mode:
+        fake = {role: mode.from_tensor(leaf) for role, leaf in leaves.items()}
+        found = tensor(op(fake["input"], fake["weight"], fake.get("bias"), *arguments))
+    yield Equation("shape of the output on fake tensors", tuple(found.shape), case.geometry.output_shape)
+    yield Equation("dtype of the output on fake tensors", found.dtype, case.torch_dtype)
+
+
+@declare(
+    "transforms", ("FW-ALL",), "", Demand(products=1500, weight=0.02, values=("integers",), costly=True),
+    refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def compiled_is_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Traced by torch.compile, output and gradients are the same."""
+    torch.compiler.reset()
+    leaves = {role: leaf.requires_grad_() for role, leaf in _plain(op, case).items()}
+    compiled: Any = torch.compile(_function_of(op, case), backend="aot_eager")
+    reference = Reference(case)
+    output = tensor(op.guarded(compiled, *leaves.values()))
+    found = op.guarded(torch.autograd.grad, output, list(leaves.values()), reference.operands.grad_output)
+    yield from equations(case, reference, {"output": output, **dict(zip(leaves, found, strict=True))})
+
+
+def _function_of(op: Target, case: ConvCase) -> Callable[..., Any]:
+    """The operator with its geometry filled in, and nothing of the verifier in between."""
+    arguments, call, accepts = geometry_arguments(op, case), op.call, len(op.accepts)
+
+    def function(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+        return call(*(input, weight, bias, *arguments)[:accepts])
+
+    return function
+
+
+def _right(reference: Reference, operands: dict[str, Tensor]) -> Tensor:
+    output = reference.maps.forward(reference.wide(operands["input"]), reference.wide(operands["weight"]))
+    if "bias" in operands:
+        output = output + reference.wide(operands["bias"]).view(-1, *[1] * reference.case.geometry.spatial)
+    return reference.narrow(output)
+
+
+def _largest(reference: Reference) -> float:
+    return max((float(m.max()) for m in reference.magnitudes.values() if m.numel()), default=0.0)

@@ -1,0 +1,455 @@
+"""From an operator and the catalogue to results: draws cases, checks them, shrinks what fails."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import secrets
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, field, replace
+
+import hypothesis
+import torch
+from hypothesis import HealthCheck, Phase, settings
+
+from convverify import __version__, corners, environment, process_state
+from convverify.budget import BUDGETS, Budget
+from convverify.case import ConvCase
+from convverify.counterexample import counterexample
+from convverify.coverage import features
+from convverify.diagnosis import behaves_like
+from convverify.examine import Finding, Kind, examine
+from convverify.geometry import ConvGeometry
+from convverify.properties import CATALOGUE, named
+from convverify.properties.base import Property
+from convverify.results import Counterexample, Outcome, Result, Run
+from convverify.strategies import cases, smaller_cases
+from convverify.target import Target, load
+from convverify.values import DISTRIBUTIONS
+
+LEAST_CASES = 3  # even where the time is up: a slow machine is no reason to know nothing
+MOST_DIAGNOSED = 3
+Progress = Callable[[Result], None]
+_SETTINGS = settings(
+    database=None, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
+)  # fmt: skip
+
+
+@dataclass
+class Plan:
+    """Everything that a verification is told, before it starts."""
+
+    op: Target
+    budget: Budget
+    devices: tuple[str, ...] = ("cpu",)
+    seed: int = 0
+    secret_seed: int = 0
+    properties: tuple[Property, ...] = CATALOGUE
+    shapes: tuple[ConvGeometry, ...] = ()
+    fail_fast: bool = False
+    case: ConvCase | None = None
+    watch: Callable[[Property, ConvCase], None] = lambda prop, case: None
+
+
+class ChoiceError(ValueError):
+    """A budget or a device that is none."""
+
+
+@dataclass
+class _Tally:
+    """What one property has met so far."""
+
+    cases: int = 0
+    live: int = 0
+    unsupported: Counter[str] = field(default_factory=Counter)
+    known: Finding | None = None
+    rounded: Finding | None = None
+    rounded_case: ConvCase | None = None
+    failed: tuple[ConvCase, Finding] | None = None
+    too_slow: int = 0
+    log_miss: float = 0.0
+    coverage: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, case: ConvCase, finding: Finding) -> None:
+        if finding.kind is Kind.UNSUPPORTED:
+            self.unsupported[finding.message] += 1
+        if finding.kind is Kind.INAPPLICABLE:
+            self.unsupported["it says nothing about this operator"] += 1
+        if finding.kind in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):
+            return
+        self.cases += 1
+        self.coverage.update(features(case))
+        if finding.kind is not Kind.VACUOUS:
+            self.live += 1
+        if finding.kind is Kind.KNOWN:
+            self.known = finding
+        if finding.kind is Kind.ROUNDED and self.rounded is None:
+            self.rounded, self.rounded_case = finding, case
+        if finding.kind.is_failure and self.failed is None:
+            self.failed = case, finding
+        if finding.kind is Kind.EQUAL and case.values in ("integers", "large"):
+            values = 2 * min(case.amplitude, 9 if case.values == "integers" else case.amplitude) + 1
+            self.log_miss += math.log10(min(1.0, 2 / values))
+
+
+class _Stop(Exception):  # noqa: N818 - ends a Hypothesis run early
+    pass
+
+
+def verify(
+    operator: object,
+    budget: str = "standard",
+    device: str = "cpu",
+    seed: int = 0,
+    domain: str | None = None,
+    *,
+    name: str = "",
+    properties: Sequence[str] = (),
+    shapes: Sequence[ConvGeometry] = (),
+    secret_seed: int | None = None,
+    fail_fast: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Verify a convolution operator.
+
+    Args:
+        operator: a callable with (a prefix of) the signature of `torch.nn.functional.conv2d`, an
+            `autograd.Function` class, a module class with the constructor of `nn.Conv2d`, or a target text
+            such as `pkg.mod:attribute`.
+        budget: quick, standard or thorough.
+        device: cpu, cuda, or auto for all there are. A device that is absent is not run.
+        seed: the public half of the seeds; the other half is secret until the run is over.
+        domain: what the operator claims to support, such as `square, stride=1, groups=1`.
+        name: what the report calls the operator.
+        properties: names of those to check; all, where empty.
+        shapes: geometries to check instead of drawn ones.
+        secret_seed: that of an earlier run, to repeat it.
+        fail_fast: stop at the first property that is falsified.
+        progress: called with each result as it comes.
+
+    Raises:
+        TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
+    """
+    plan = plan_of(operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast)
+    started = time.perf_counter()
+    results, coverage = [], Counter[tuple[str, str]]()
+    for result in execute(plan, coverage):
+        results.append(result)
+        if progress is not None:
+            progress(result)
+    return _run_of(plan, results, coverage, time.perf_counter() - started)
+
+
+def plan_of(
+    operator: object,
+    budget: str = "standard",
+    device: str = "cpu",
+    seed: int = 0,
+    domain: str | None = None,
+    name: str = "",
+    properties: Sequence[str] = (),
+    shapes: Sequence[ConvGeometry] = (),
+    secret_seed: int | None = None,
+    fail_fast: bool = False,
+    case: str = "",
+) -> Plan:
+    """The plan that these choices mean; `case` is the line of a single one to check.
+
+    Raises:
+        TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
+    """
+    if budget not in BUDGETS:
+        raise ChoiceError(f"budget {budget!r} is not one of {', '.join(BUDGETS)}")
+    if isinstance(operator, str):
+        op = load(operator, domain or "")
+    else:
+        op = operator if isinstance(operator, Target) else Target(operator, name, domain or "")
+    secret = secrets.randbits(31) if secret_seed is None else secret_seed
+    return Plan(
+        op, BUDGETS[budget], devices(device), seed, secret,
+        tuple(map(named, properties)) or catalogue(BUDGETS[budget]), tuple(shapes), fail_fast,
+        ConvCase.parse(case) if case else None,
+    )  # fmt: skip
+
+
+def catalogue(budget: Budget) -> tuple[Property, ...]:
+    """The properties that a budget has room for."""
+    return tuple(prop for prop in CATALOGUE if budget.costly or not prop.demand.costly)
+
+
+def devices(device: str) -> tuple[str, ...]:
+    """The devices that a choice means, absent ones included.
+
+    Raises:
+        ChoiceError: the choice is none of cpu, cuda and auto.
+    """
+    known = {"cpu": ("cpu",), "cuda": ("cuda",), "auto": ("cpu", "cuda")}
+    if device not in known:
+        raise ChoiceError(f"device {device!r} is not one of {', '.join(known)}")
+    return known[device]
+
+
+def _run_of(plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float) -> Run:
+    """The run that these results make up."""
+    table: dict[str, dict[str, int]] = {}
+    for (name, value), count in sorted(coverage.items()):
+        table.setdefault(name, {})[value] = count
+    return Run(
+        plan.op.name, plan.budget.name, plan.devices, plan.seed, plan.secret_seed, plan.op.domain.text,
+        tuple(results), elapsed_seconds, environment.describe(), table, __version__,
+    )  # fmt: skip
+
+
+def execute(
+    plan: Plan, coverage: Counter[tuple[str, str]], skip: Set[tuple[str, str]] = frozenset()
+) -> Iterator[Result]:
+    """The results of a plan, one by one, but for the (property, device) pairs in `skip`."""
+    pristine = process_state.process_state()
+    verifier = _Verifier(plan, coverage)
+    try:
+        with _quiet():
+            for device in plan.devices:
+                for prop in plan.properties:
+                    process_state.restore(pristine)
+                    if (prop.name, device) not in skip:
+                        yield verifier.result(prop, device)
+    finally:
+        process_state.restore(pristine)
+
+
+def blank(prop: Property, device: str) -> Result:
+    """The result of a property that was not run."""
+    return Result(prop.name, prop.family, prop.statement, prop.cites, device, Outcome.NOT_RUN)
+
+
+class _Verifier:
+    """Runs the properties of a plan in turn, within its time."""
+
+    def __init__(self, plan: Plan, coverage: Counter[tuple[str, str]]) -> None:
+        self.plan, self.coverage = plan, coverage
+        self.budget = plan.budget
+        self.finish = time.perf_counter() + plan.budget.seconds * len(plan.devices)
+        self.weight_left = sum(p.demand.weight for p in plan.properties) * len(plan.devices)
+        self.failed = self.stopped = ""
+        self.inexact = False
+        self.diagnosed = 0
+        self.pace = math.inf  # the least seconds a product has taken
+
+    def result(self, prop: Property, device: str) -> Result:
+        """The result of one property; NOT_RUN where the device is absent or the run was stopped."""
+        unrun = blank(prop, device)
+        reason = self.stopped or ("" if _present(device) else f"there is no {device} device here")
+        if reason:
+            return replace(unrun, reason=reason)
+        started = time.perf_counter()
+        share = max(0.02, 1.5 * (self.finish - started) * prop.demand.weight / self.weight_left)
+        self.weight_left = max(1e-9, self.weight_left - prop.demand.weight)
+        tally = self._run(prop, device, started + share)
+        self.coverage.update(tally.coverage)
+        result = _judged(unrun, tally, prop, self)
+        if tally.failed and result.outcome.is_failure:
+            result = replace(result, counterexample=self._explained(prop, *tally.failed))
+            self.failed = self.failed or prop.name
+            if tally.failed[1].kind is Kind.HANG:
+                self.stopped = f"the operator hung in {prop.name}"
+            elif self.plan.fail_fast:
+                self.stopped = f"{prop.name} failed first"
+        self.inexact = self.inexact or (result.outcome is Outcome.INEXACT and not prop.direct)
+        return replace(result, elapsed_seconds=time.perf_counter() - started)
+
+    def _run(self, prop: Property, device: str, deadline: float) -> _Tally:
+        tally = _Tally()
+        budget = self.budget
+
+        def check(case: ConvCase) -> bool:
+            """Whether to go on."""
+            self.plan.watch(prop, case)
+            case_started = time.perf_counter()
+            tally.add(case, examine(prop, self.plan.op, case, budget.case_seconds))
+            self.pace = min(self.pace, (time.perf_counter() - case_started) / max(1, case.geometry.products))
+            return tally.failed is None and (tally.cases < LEAST_CASES or time.perf_counter() < deadline)
+
+        for case in self._given(prop, device):
+            left = deadline - time.perf_counter() if tally.cases else budget.case_seconds / 2
+            if case.geometry.products > 50_000 and self.pace * case.geometry.products > left:
+                tally.too_slow += 1
+            elif not check(case):
+                return tally
+        if self.plan.case or self.plan.shapes or not prop.demand.products or prop.demand.large:
+            return tally
+        examples = budget.examples * prop.demand.weight / (4 if self.failed else 1)
+        for seed in (self.plan.seed, self.plan.secret_seed):
+            strategy = cases(prop.demand, self.plan.op.domain, device)
+            _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
+            if tally.failed or (tally.cases >= LEAST_CASES and time.perf_counter() >= deadline):
+                break
+        return tally
+
+    def _given(self, prop: Property, device: str) -> Iterator[ConvCase]:
+        """The cases that are not drawn: the one asked for, the shapes asked for, or those listed."""
+        if self.plan.case is not None:
+            return iter([self.plan.case])
+        return self._shapes(prop, device) if self.plan.shapes else self._listed(prop, device)
+
+    def _listed(self, prop: Property, device: str) -> Iterator[ConvCase]:
+        """The corner, sweep and layer cases that the property asks for, in the operator's domain."""
+        demand, rng = prop.demand, random.Random(f"{prop.name} {self.plan.seed}")
+        geometries: list[ConvGeometry] = []
+        if demand.corners:
+            fitting = [g for g in corners.CORNERS if g.products <= max(demand.products, 1500)]
+            geometries += rng.sample(fitting, math.ceil(len(fitting) * self.budget.corners))
+        if demand.thresholds:
+            sweep = list(corners.sweep())
+            geometries += rng.sample(sweep, math.ceil(len(sweep) * self.budget.corners))
+        if demand.large:
+            layers = sorted(corners.LAYERS, key=lambda layer: layer.products)
+            geometries += layers[: math.ceil(len(layers) * self.budget.corners)]
+        seen = set()
+        for place, geometry in enumerate(geometries):
+            case = self._case(prop, geometry, device, rng, place)
+            if case is not None and case not in seen:
+                seen.add(case)
+                yield case
+
+    def _shapes(self, prop: Property, device: str) -> Iterator[ConvCase]:
+        rng = random.Random(f"{prop.name} {self.plan.seed}")
+        for place, geometry in enumerate(self.plan.shapes):
+            case = self._case(prop, geometry, device, rng, place)
+            if case is not None:
+                yield case
+
+    def _case(
+        self, prop: Property, geometry: ConvGeometry, device: str, rng: random.Random, place: int
+    ) -> ConvCase | None:
+        demand = prop.demand
+        values = demand.values[place % len(demand.values)]
+        case = ConvCase(
+            geometry, demand.bias and place % 2 == 0, demand.dtypes[place // 2 % len(demand.dtypes)], device,
+            values=values, scale=rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0,
+            seed=rng.randrange(2**20),
+        )  # fmt: skip
+        fitted = self.plan.op.domain.fit(case)
+        return fitted if fitted is not None and demand.where(fitted) else None
+
+    def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
+        """The smallest failing case near this one, explained."""
+        seconds = self.budget.shrink_seconds / (4 if self.failed else 1)
+        if finding.kind is Kind.HANG:
+            return counterexample(prop, self.plan.op, case, finding, case, True)
+        again = examine(prop, self.plan.op, case, self.budget.case_seconds)
+        if not again.kind.is_failure:
+            return counterexample(prop, self.plan.op, case, finding, case, False)
+        smallest, found = shrink(prop, self.plan.op, case, again, seconds)
+        example = counterexample(prop, self.plan.op, smallest, found, case, True)
+        if found.kind is not Kind.UNEQUAL or self.diagnosed >= MOST_DIAGNOSED:
+            return example
+        self.diagnosed += 1
+        causes = behaves_like(prop, self.plan.op, smallest, case, seconds)
+        return replace(example, behaves_like=causes)
+
+
+def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float) -> tuple[ConvCase, Finding]:
+    """The smallest case of the operator's domain found in the time on which the property fails as well."""
+    deadline = time.perf_counter() + seconds
+    best = [(case, finding)]
+
+    def check(smaller: ConvCase) -> bool:
+        if time.perf_counter() > deadline:
+            raise _Stop
+        if not op.domain.allows(smaller) or not prop.demand.where(smaller):
+            return True
+        found = examine(prop, op, smaller, max(0.1, seconds))
+        if not found.kind.is_failure:
+            return True
+        if smaller.size < best[0][0].size:
+            best[0] = smaller, found
+        return False
+
+    before = None
+    while before is not best[0][0]:  # from each smallest one on, until it stays
+        before = best[0][0]
+        _draw(smaller_cases(before), 150, f"shrink {case}", check, (Phase.generate, Phase.shrink))
+        if time.perf_counter() > deadline:
+            break
+    return best[0]
+
+
+def _draw(
+    strategy: hypothesis.strategies.SearchStrategy[ConvCase], examples: int, seed: str,
+    check: Callable[[ConvCase], bool], phases: Sequence[Phase],
+) -> None:  # fmt: skip
+    """Draw cases until `check` says no; with the shrink phase, Hypothesis then draws ever simpler ones."""
+    stopped = False
+
+    @hypothesis.seed(seed)
+    @settings(_SETTINGS, max_examples=max(1, examples), phases=phases)
+    @hypothesis.given(strategy)
+    def trial(case: ConvCase) -> None:
+        nonlocal stopped
+        if stopped:
+            raise _Stop
+        try:
+            going_on = check(case)
+        except _Stop:
+            stopped = True
+            raise
+        if not going_on:
+            stopped = Phase.shrink not in phases
+            raise _Stop
+
+    with contextlib.suppress(Exception):  # what was found is in `check`'s own record
+        trial()
+
+
+def _judged(unrun: Result, tally: _Tally, prop: Property, verifier: _Verifier) -> Result:
+    unsupported = sum(tally.unsupported.values())
+    counted = replace(unrun, cases=tally.cases, unsupported_cases=unsupported)
+    reason = tally.unsupported.most_common(1)[0][0] if tally.unsupported else ""
+    if tally.failed is not None:
+        finding = tally.failed[1]
+        if prop.direct and verifier.inexact:
+            why = f"holds for direct summation only, and this operator rounds elsewhere: {finding.message}"
+            return replace(counted, outcome=Outcome.INEXACT, reason=why)
+        broke = finding.kind in (Kind.ERROR, Kind.HANG)
+        return replace(counted, outcome=Outcome.ERRORED if broke else Outcome.FALSIFIED, reason=finding.message)
+    if not tally.cases and unsupported:
+        return replace(counted, outcome=Outcome.UNSUPPORTED, reason=reason)
+    if not tally.cases and not tally.too_slow and verifier.plan.op.domain.declared:
+        return replace(counted, outcome=Outcome.UNSUPPORTED, reason="no case of it lies in the declared domain")
+    if not tally.live:
+        why = "every case compared zeros alone" if tally.cases else "there was no case or no time for it"
+        return replace(counted, outcome=Outcome.INCONCLUSIVE, reason=why)
+    if tally.known is not None:
+        return replace(counted, outcome=Outcome.KNOWN_FAILURE, reason=tally.known.message)
+    if tally.rounded is not None:
+        return replace(
+            counted, outcome=Outcome.INEXACT, reason=f"{tally.rounded.message}, on {tally.rounded_case}",
+            established=f"within the transform's rounding bound on {tally.live} cases",
+        )  # fmt: skip
+    miss = tally.log_miss if "SZ-1" in prop.cites and tally.log_miss else None
+    return replace(
+        counted, outcome=Outcome.PASSED, reason=reason, established=_established(prop, tally),
+        miss_probability=None if miss is None else 10.0 ** max(miss, -300.0),
+    )  # fmt: skip
+
+
+def _established(prop: Property, tally: _Tally) -> str:
+    exact = all(DISTRIBUTIONS[values].exact for values in prop.demand.values)
+    how = "exact" if exact else "within the rounding bound"
+    return f"{how} on {tally.live} cases"
+
+
+def _present(device: str) -> bool:
+    return device != "cuda" or torch.cuda.is_available()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """An operator's warnings are not the reader's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,162 @@
+"""How cases are drawn, and what they shrink to: Hypothesis strategies.
+
+Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, contiguous, small integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import reject
+from hypothesis import strategies as st
+
+from convverify.case import ConvCase
+from convverify.demand import Demand
+from convverify.domain import Domain
+from convverify.geometry import ConvGeometry, GeometryError, Padding
+from convverify.layouts import LAYOUTS
+from convverify.values import DISTRIBUTIONS
+
+_TILES = (7, 8, 9, 14, 15, 16, 17, 30, 31, 32, 33)
+_SCALES = {"float64": 150, "complex128": 150, "float32": 30, "complex64": 30, "bfloat16": 30, "float16": 2}
+_ROLE_LAYOUTS = {
+    "bias": ("contiguous", "sliced", "offset", "expanded"),
+    **dict.fromkeys(("input", "weight", "grad_output"), tuple(LAYOUTS)),
+}
+
+
+@st.composite
+def geometries(draw: st.DrawFn, products: int = 4000, strings: bool = False, spatial: int = 2) -> ConvGeometry:
+    """Geometries of at most about `products` products, corners included.
+
+    Args:
+        products: bounds the products of the forward pass (one output's own are never cut below one tap).
+        strings: whether padding may be 'same' or 'valid'.
+        spatial: the number of spatial dimensions.
+    """
+    if products < 1 or spatial not in (1, 2, 3):
+        raise ValueError(f"products={products} must be at least 1 and spatial={spatial} one of 1, 2, 3")
+    tiny = products <= 200
+    batch = draw(st.integers(1, 2 if tiny else 3))
+    groups = draw(st.integers(1, 2 if tiny else 4))
+    per_group = st.integers(1, 2 if tiny else 4)
+    channels = [draw(per_group), draw(per_group)]
+    kernel = _each(draw, st.integers(1, 2 if tiny else 5), spatial)
+    stride = _each(draw, st.integers(1, 4), spatial)
+    dilation = _each(draw, st.integers(1, 2 if tiny else 4), spatial)
+    padding: Padding = _each(draw, st.integers(0, 2 if tiny else 6), spatial)
+    if strings:
+        padding = draw(st.sampled_from((padding, "same", "valid")))
+    if padding == "same":
+        stride = (1,) * spatial
+    small = st.integers(0, 3 if tiny else 6)
+    extra = _each(draw, small if products < 1000 else st.one_of(small, st.sampled_from(_TILES)), spatial)
+    pads = ConvGeometry(1, 1, 1, (9999,) * spatial, kernel, stride, padding, dilation).pads
+    sizes = [batch, *channels, *extra]
+    while True:
+        room = tuple(
+            max(1, d * (k - 1) + 1 - sum(p)) + e for d, k, p, e in zip(dilation, kernel, pads, sizes[3:], strict=True)
+        )
+        geometry = ConvGeometry(
+            sizes[0], sizes[1] * groups, sizes[2] * groups, room, kernel, stride, padding, dilation, groups
+        )
+        if geometry.products <= products or sizes == [1, 1, 1, *[0] * spatial]:
+            return geometry
+        largest = max(range(len(sizes)), key=lambda i: sizes[i] + (i >= 3))
+        sizes[largest] = max(int(largest < 3), sizes[largest] // 2)
+
+
+@st.composite
+def cases(draw: st.DrawFn, demand: Demand, domain: Domain | None = None, device: str = "cpu") -> ConvCase:
+    """Cases as a property demands them, inside what an operator claims to support."""
+    case = ConvCase(
+        draw(geometries(demand.products or 200, demand.strings)),
+        bias=demand.bias and draw(st.booleans()),
+        dtype=draw(st.sampled_from(demand.dtypes)),
+        device=device,
+        values=draw(st.sampled_from(demand.values)),
+        layout=draw(layouts(demand.operand_layouts)),
+        seed=draw(st.integers(0, 2**20)),
+    )
+    if DISTRIBUTIONS[case.values].scaled:
+        case = replace(case, scale=draw(scales(case.dtype)))
+    if case.layout != "contiguous" and not case.bias:
+        case = replace(case, layout=_without_bias(case.layout))
+    fitted = case if domain is None else domain.fit(case)
+    if fitted is None or not demand.where(fitted):
+        reject()
+    return fitted
+
+
+def scales(dtype: str) -> st.SearchStrategy[int]:
+    """Powers of two by which all operands may be multiplied without leaving the dtype's range."""
+    limit = _SCALES[dtype]
+    return st.one_of(st.just(0), st.integers(-limit, limit))
+
+
+def layouts(roles: tuple[str, ...]) -> st.SearchStrategy[str]:
+    """Layouts of the named operands, in the text form of `ConvCase.layout`."""
+    if not roles:
+        return st.just("contiguous")
+    each = st.tuples(*(st.sampled_from(_ROLE_LAYOUTS[role]) for role in roles))
+
+    def text(chosen: tuple[str, ...]) -> str:
+        parts = [f"{role}:{lay}" for role, lay in zip(roles, chosen, strict=True) if lay != "contiguous"]
+        return ",".join(parts) or "contiguous"
+
+    return each.map(text)
+
+
+@st.composite
+def smaller_cases(draw: st.DrawFn, case: ConvCase) -> ConvCase:
+    """Cases between the simplest one and `case`, in every part of it: what a counterexample shrinks to."""
+    g = case.geometry
+    groups = draw(_down(g.groups, 1))
+    in_group, out_group = g.in_channels // g.groups, g.out_channels // g.groups
+    kernel = tuple(draw(_down(k, 1)) for k in g.kernel_size)
+    padding = g.padding if isinstance(g.padding, str) else tuple(draw(_down(p, 0)) for p in g.padding)
+    smaller: dict[str, Any] = {
+        "batch": draw(_down(g.batch, min(1, g.batch))),
+        "in_channels": groups * draw(_down(in_group, min(1, in_group))),
+        "out_channels": groups * draw(_down(out_group, min(1, out_group))),
+        "input_size": tuple(draw(_down(size, 1)) for size in g.input_size),
+        "kernel_size": kernel,
+        "stride": tuple(draw(_down(s, 1)) for s in g.stride),
+        "padding": padding,
+        "dilation": tuple(draw(_down(d, 1)) for d in g.dilation),
+        "groups": groups,
+    }
+    try:
+        geometry = ConvGeometry(**smaller)
+    except GeometryError:
+        geometry = g
+    parts = [draw(st.sampled_from(("", part))) for part in case.layout.split(",") if part != "contiguous"]
+    return replace(
+        case,
+        geometry=geometry,
+        bias=draw(st.booleans()) and case.bias,
+        layout=",".join(filter(None, parts)) or "contiguous",
+        values=draw(st.sampled_from(tuple(dict.fromkeys(("integers" if case.exact else case.values, case.values))))),
+        scale=draw(st.sampled_from((0, case.scale))),
+        dtype=draw(st.sampled_from(tuple(dict.fromkeys((_plain_dtype(case.dtype), case.dtype))))),
+        seed=draw(st.sampled_from((0, 1, case.seed))),
+    )
+
+
+def _plain_dtype(dtype: str) -> str:
+    return "float64" if dtype == "float32" else dtype
+
+
+def _down(value: int, least: int) -> st.SearchStrategy[int]:
+    """Sizes from `least` to `value`, the latter often."""
+    steps = (least, least + 1, least + 2, value // 2, value - 1, value)
+    return st.sampled_from(sorted({step for step in steps if least <= step <= value}))
+
+
+def _each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tuple[int, ...]:
+    return tuple(draw(strategy) for _ in range(spatial))
+
+
+def _without_bias(layout: str) -> str:
+    return ",".join(part for part in layout.split(",") if not part.startswith("bias:")) or "contiguous"

@@ -1,0 +1,222 @@
+"""An operator under test: how it is found, what it takes, and how it is called.
+
+Every call of the operator goes through `Target`, so that what the operator raises is told apart from what
+the verifier raises.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convverify.domain import Domain
+
+PARAMETERS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+
+
+class TargetError(Exception):
+    """A target that cannot be found or called at all."""
+
+
+class Unsupported(Exception):  # noqa: N818 - an answer of the operator, not an error
+    """The operator says that it does not do this."""
+
+
+class OperatorError(Exception):
+    """The operator raised where it should work."""
+
+
+class OperatorHang(BaseException):
+    """The operator did not come back in time; no operator's `except Exception` may swallow it."""
+
+
+class Target:
+    """An operator under test, called like `torch.nn.functional.conv2d`.
+
+    Args:
+        operator: a callable with (a prefix of) that signature, an `autograd.Function` class, or a module
+            class with the constructor of `nn.Conv2d`.
+        name: what reports call it; where it was loaded from, if it was.
+        domain: what it claims to support.
+    """
+
+    def __init__(self, operator: Any, name: str = "", domain: str | Domain = "") -> None:
+        self.operator = operator
+        self.name = name or _name_of(operator)
+        self.domain = domain if isinstance(domain, Domain) else Domain.parse(domain)
+        self.call, self.accepts = _callable_of(operator)
+        self.has_defaults = not inspect.isclass(operator) and _has_defaults(operator)
+
+    @property
+    def module_class(self) -> type[torch.nn.Module] | None:
+        """The module class, where the target is one."""
+        return self.operator if _is_class_of(self.operator, torch.nn.Module) else None
+
+    def __call__(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: Any = 1,
+    ) -> Any:
+        """Call the operator with as many arguments as it takes.
+
+        Raises:
+            Unsupported: it does not take an argument that is needed here, or says so itself.
+            OperatorError: it raised anything else.
+        """
+        given = dict(zip(PARAMETERS, (input, weight, bias, stride, padding, dilation, groups), strict=True))
+        for name, default in DEFAULTS.items():
+            if name not in self.accepts and not _is_default(given[name], default):
+                raise Unsupported(f"it takes no {name}")
+        return self.guarded(self.call, *(given[name] for name in self.accepts))
+
+    def guarded(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Run anything that may run the operator's code (its backward, say), telling its errors apart."""
+        try:
+            return function(*arguments, **named)
+        except (KeyboardInterrupt, OperatorHang, Unsupported, OperatorError):
+            raise
+        except NotImplementedError as error:
+            raise Unsupported(_message(error)) from error
+        except BaseException as error:
+            raise OperatorError(_message(error)) from error
+
+
+def load(spec: str, domain: str = "") -> Target:
+    """The target that `pkg.mod:attribute` or `path/to/file.py:attribute` names.
+
+    Raises:
+        TargetError: there is no such module, file or attribute, its import fails, or it is not callable.
+    """
+    place, colon, attribute = spec.rpartition(":")
+    if not colon or not place or not attribute:
+        raise TargetError(
+            f"target {spec!r} must name a module or file and an attribute, such as "
+            "torch.nn.functional:conv2d or path/to/file.py:my_conv"
+        )
+    found: Any = _module(place)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise TargetError(f"target {spec!r}: {place} has no attribute {attribute!r}{_hint(found)}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise TargetError(f"target {spec!r} is a {type(found).__name__}, which is not callable")
+    return Target(found, spec, domain)
+
+
+def _module(place: str) -> ModuleType:
+    try:
+        if not place.endswith(".py"):
+            if (here := str(Path.cwd())) not in sys.path:
+                sys.path.insert(0, here)
+            return importlib.import_module(place)
+        path = Path(place).resolve()
+        if not path.is_file():
+            raise TargetError(f"target file {place!r} does not exist")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+        return module
+    except TargetError:
+        raise
+    except ModuleNotFoundError as error:
+        raise TargetError(f"target module {place!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise TargetError(f"target module {place!r} failed to import: {_message(error)}") from error
+
+
+def _callable_of(operator: Any) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    if _is_class_of(operator, torch.autograd.Function):
+        has_ctx = operator.setup_context is torch.autograd.Function.setup_context
+        return operator.apply, _accepted(operator.forward, skip=int(has_ctx))
+    if _is_class_of(operator, torch.nn.Module):
+        return _module_call(operator), PARAMETERS
+    if not callable(operator):
+        raise TargetError(f"{operator!r} is not callable")
+    return operator, _accepted(operator)
+
+
+def _accepted(function: Callable[..., Any], skip: int = 0) -> tuple[str, ...]:
+    """The prefix of PARAMETERS that a function takes; all where it does not say."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[skip:]
+    except (TypeError, ValueError):
+        return PARAMETERS
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return PARAMETERS
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < 2:
+        raise TargetError(f"{_name_of(function)} takes {len(positional)} arguments; (input, weight) is the least")
+    return PARAMETERS[: len(positional)]
+
+
+def _has_defaults(function: Callable[..., Any]) -> bool:
+    """Whether a function may be called with input and weight alone."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin that does not say
+        return True
+    return True
+
+
+def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
+    def call(
+        input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+        dilation: Any = 1, groups: int = 1,
+    ) -> Any:  # fmt: skip
+        module = module_class(
+            weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride, padding, dilation,
+            groups, bias is not None, device="meta", dtype=weight.dtype,
+        )  # fmt: skip - on "meta" no parameters are drawn: they are handed in
+        parameters = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+        return torch.func.functional_call(module, parameters, (input,))
+
+    return call
+
+
+def _is_class_of(value: Any, base: type) -> bool:
+    return inspect.isclass(value) and issubclass(value, base)
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(entry == default for entry in value)
+    return value is default or (not isinstance(value, Tensor) and bool(value == default))
+
+
+def _name_of(operator: Any) -> str:
+    module = getattr(operator, "__module__", None)
+    name = getattr(operator, "__qualname__", None) or getattr(operator, "__name__", None)
+    if name is None:
+        name, module = type(operator).__qualname__, type(operator).__module__
+    return f"{module}:{name}" if module else str(name)
+
+
+def _message(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _hint(module: Any) -> str:
+    names = [name for name in dir(module) if not name.startswith("_") and callable(getattr(module, name, None))]
+    own = [name for name in names if getattr(getattr(module, name), "__module__", "") == getattr(module, "__name__", 0)]
+    return f"; it has {', '.join(own[:8])}" if own else ""

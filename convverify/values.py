@@ -1,0 +1,123 @@
+"""The distributions that operands are drawn from.
+
+Most are exact: every operand is an integer times one power of two, small enough that the sum of all
+absolute products stays inside the dtype's exact range. Then every product and every partial sum is
+representable, in any order of summation, and a right operator returns the exact value (theorem EX-1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SMALL = 9
+
+Draw = Callable[[tuple[int, ...], int, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How operands look; `exact` ones leave no rounding to a right operator.
+
+    `draw(shape, amplitude, generator)` returns float64 integers of at most `amplitude`.
+    """
+
+    name: str
+    draw: Draw
+    exact: bool = True
+    scaled: bool = False
+
+
+def _integers(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Small integers, for counterexamples that can be checked by hand."""
+    return _large(shape, min(amplitude, SMALL), generator)
+
+
+def _large(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(-amplitude, amplitude + 1, shape, generator=generator, dtype=torch.float64)
+
+
+def _bell(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Normal data rounded to a grid, four standard deviations inside the amplitude."""
+    data = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return (data * (amplitude / 4)).round().clamp(-amplitude, amplitude)
+
+
+def _positive(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(1, amplitude + 1, shape, generator=generator, dtype=torch.float64)
+
+
+def _negative(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    return -_positive(shape, amplitude, generator)
+
+
+def _constant(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    return _positive((1,) * len(shape), amplitude, generator).expand(shape).clone()
+
+
+def _sparse(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    keep = torch.rand(shape, generator=generator, dtype=torch.float64) < 0.15
+    return _positive(shape, amplitude, generator) * keep
+
+
+def _impulse(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    data = torch.zeros(shape, dtype=torch.float64)
+    if data.numel():
+        place = int(torch.randint(data.numel(), (1,), generator=generator))
+        data.view(-1)[place] = amplitude
+    return data
+
+
+def _outlier(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Small integers and one that takes up the whole amplitude."""
+    small = _integers(shape, max(1, math.isqrt(amplitude) // 8), generator)
+    return torch.where(_impulse(shape, 1, generator) > 0, float(amplitude), small)
+
+
+def _ramp(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Sorted data."""
+    return torch.arange(math.prod(shape), dtype=torch.float64).remainder(amplitude + 1).view(shape)
+
+
+def _zeros(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    return torch.zeros(shape, dtype=torch.float64)
+
+
+def _normal(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def _uniform(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def _wide(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Normal data over some six powers of ten."""
+    spread = torch.rand(shape, generator=generator, dtype=torch.float64) * 20 - 10
+    return _normal(shape, amplitude, generator) * torch.exp2(spread)
+
+
+DISTRIBUTIONS = {
+    distribution.name: distribution
+    for distribution in (
+        Distribution("integers", _integers),
+        Distribution("bell", _bell, scaled=True),
+        Distribution("large", _large),
+        Distribution("dyadic", _large, scaled=True),
+        Distribution("positive", _positive, scaled=True),
+        Distribution("negative", _negative, scaled=True),
+        Distribution("constant", _constant),
+        Distribution("sparse", _sparse),
+        Distribution("impulse", _impulse),
+        Distribution("outlier", _outlier),
+        Distribution("ramp", _ramp),
+        Distribution("zeros", _zeros),
+        Distribution("normal", _normal, exact=False),
+        Distribution("uniform", _uniform, exact=False),
+        Distribution("wide", _wide, exact=False),
+    )
+}
