@@ -6,6 +6,7 @@ it dies or falls silent, the case in hand becomes a counterexample and a new wor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -22,7 +23,7 @@ from typing import Any
 from convverify import __version__
 from convverify.results import Counterexample, Outcome, Result, Run, result_from
 
-RESTARTS = 8
+RESTARTS = 3
 START_SECONDS = 120.0
 GRACE_SECONDS = 15.0
 
@@ -188,10 +189,8 @@ def _blame(state: _Progress, why: str, noise: str, progress: Progress) -> None:
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
     """End the worker and whatever it has started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     worker.wait()
 
 

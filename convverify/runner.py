@@ -21,6 +21,7 @@ from convverify.budget import BUDGETS, Budget
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.coverage import features
+from convverify.diagnosis import behaves_like
 from convverify.examine import Finding, Kind, examine
 from convverify.geometry import ConvGeometry
 from convverify.properties import CATALOGUE, named
@@ -30,6 +31,8 @@ from convverify.strategies import cases, smaller_cases
 from convverify.target import Target, load
 from convverify.values import DISTRIBUTIONS
 
+LEAST_CASES = 3  # even where the time is up: a slow machine is no reason to know nothing
+MOST_DIAGNOSED = 3
 Progress = Callable[[Result], None]
 _SETTINGS = settings(
     database=None, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
@@ -190,9 +193,7 @@ def devices(device: str) -> tuple[str, ...]:
     return known[device]
 
 
-def _run_of(
-    plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float
-) -> Run:
+def _run_of(plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float) -> Run:
     """The run that these results make up."""
     table: dict[str, dict[str, int]] = {}
     for (name, value), count in sorted(coverage.items()):
@@ -235,6 +236,7 @@ class _Verifier:
         self.weight_left = sum(p.demand.weight for p in plan.properties) * len(plan.devices)
         self.failed = self.stopped = ""
         self.inexact = False
+        self.diagnosed = 0
         self.pace = math.inf  # the least seconds a product has taken
 
     def result(self, prop: Property, device: str) -> Result:
@@ -244,7 +246,7 @@ class _Verifier:
         if reason:
             return replace(unrun, reason=reason)
         started = time.perf_counter()
-        share = max(0.02, 2.5 * (self.finish - started) * prop.demand.weight / self.weight_left)
+        share = max(0.02, 1.5 * (self.finish - started) * prop.demand.weight / self.weight_left)
         self.weight_left = max(1e-9, self.weight_left - prop.demand.weight)
         tally = self._run(prop, device, started + share)
         self.coverage.update(tally.coverage)
@@ -269,11 +271,11 @@ class _Verifier:
             case_started = time.perf_counter()
             tally.add(case, examine(prop, self.plan.op, case, budget.case_seconds))
             self.pace = min(self.pace, (time.perf_counter() - case_started) / max(1, case.geometry.products))
-            return tally.failed is None and time.perf_counter() < deadline
+            return tally.failed is None and (tally.cases < LEAST_CASES or time.perf_counter() < deadline)
 
         for case in self._given(prop, device):
-            predicted = self.pace * case.geometry.products
-            if case.geometry.products > 50_000 and predicted > deadline - time.perf_counter():
+            left = deadline - time.perf_counter() if tally.cases else budget.case_seconds / 2
+            if case.geometry.products > 50_000 and self.pace * case.geometry.products > left:
                 tally.too_slow += 1
             elif not check(case):
                 return tally
@@ -283,7 +285,7 @@ class _Verifier:
         for seed in (self.plan.seed, self.plan.secret_seed):
             strategy = cases(prop.demand, self.plan.op.domain, device)
             _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
-            if tally.failed or time.perf_counter() >= deadline:
+            if tally.failed or (tally.cases >= LEAST_CASES and time.perf_counter() >= deadline):
                 break
         return tally
 
@@ -342,12 +344,15 @@ class _Verifier:
         if not again.kind.is_failure:
             return counterexample(prop, self.plan.op, case, finding, case, False)
         smallest, found = shrink(prop, self.plan.op, case, again, seconds)
-        return counterexample(prop, self.plan.op, smallest, found, case, True)
+        example = counterexample(prop, self.plan.op, smallest, found, case, True)
+        if found.kind is not Kind.UNEQUAL or self.diagnosed >= MOST_DIAGNOSED:
+            return example
+        self.diagnosed += 1
+        causes = behaves_like(prop, self.plan.op, smallest, case, seconds)
+        return replace(example, behaves_like=causes)
 
 
-def shrink(
-    prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float
-) -> tuple[ConvCase, Finding]:
+def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float) -> tuple[ConvCase, Finding]:
     """The smallest case of the operator's domain found in the time on which the property fails as well."""
     deadline = time.perf_counter() + seconds
     best = [(case, finding)]

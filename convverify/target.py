@@ -128,7 +128,8 @@ def _module(place: str) -> ModuleType:
         if not path.is_file():
             raise TargetError(f"target file {place!r} does not exist")
         spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[path.stem] = module
         spec.loader.exec_module(module)
@@ -178,12 +179,14 @@ def _has_defaults(function: Callable[..., Any]) -> bool:
 
 
 def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
-    def call(input: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Any:
-        stride, padding, dilation, groups = geometry
+    def call(
+        input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+        dilation: Any = 1, groups: int = 1,
+    ) -> Any:  # fmt: skip
         module = module_class(
             weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride, padding, dilation,
-            groups, bias is not None, device=weight.device, dtype=weight.dtype,
-        )  # fmt: skip
+            groups, bias is not None, device="meta", dtype=weight.dtype,
+        )  # fmt: skip - on "meta" no parameters are drawn: they are handed in
         parameters = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         return torch.func.functional_call(module, parameters, (input,))
 

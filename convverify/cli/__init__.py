@@ -14,6 +14,11 @@ COMMANDS: dict[str, str] = {
     "replay": "Check one case of one property again.",
     "properties": "List the catalogue of properties.",
     "lenet": "Train LeNet on MNIST with nn.Conv2d and with other convolutions, side by side.",
+    "mutants": "Verify the verifier: which property catches which wrong operator.",
+    "prove": "Check the theorems and publish their proofs.",
+    "cite": "Print a citation of a theorem.",
+    "readback": "Print what an operator computes, as polynomials, beside the definition.",
+    "graph": "Draw the graph that autograd records.",
 }
 
 

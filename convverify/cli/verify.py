@@ -17,6 +17,7 @@ from convverify.cli.options import BUDGET, DEVICE, refuse
 from convverify.isolation import Request, RequestError, verify_isolated
 from convverify.results import Outcome, Result, Run
 
+MOST_SHOWN = 3
 SHIPPED = "convverify:conv2d"
 COLOURS = {
     Outcome.PASSED: "green", Outcome.FALSIFIED: "bold red", Outcome.ERRORED: "bold red",
@@ -98,19 +99,19 @@ def show(run: Run) -> None:
             f"[{colour}]{result.outcome}[/]", str(result.cases), _note(result),
         )  # fmt: skip
     console.print(table)
-    for result in run.results:
-        if result.counterexample:
-            show_counterexample(console, result)
-    counts = ", ".join(
-        f"{n} {outcome}" for outcome in Outcome if (n := sum(r.outcome is outcome for r in run.results))
-    )
+    failures = [result for result in run.results if result.counterexample]
+    for place, result in enumerate(failures[:MOST_SHOWN]):
+        show_counterexample(console, result, with_script=place == 0)
+    if len(failures) > MOST_SHOWN:
+        console.print(f"... and {len(failures) - MOST_SHOWN} more counterexamples in the report")
+    counts = ", ".join(f"{n} {outcome}" for outcome in Outcome if (n := sum(r.outcome is outcome for r in run.results)))
     console.print(f"[bold]{run.outcome}[/] — {counts}; {run.elapsed_seconds:.1f} s", highlight=False)
     for device in dict.fromkeys(r.device for r in run.results if r.outcome is Outcome.NOT_RUN):
         why = next(r.reason for r in run.results if r.device == device and r.outcome is Outcome.NOT_RUN)
         click.echo(f"not run on {device}: {why}", err=True)
 
 
-def show_counterexample(console: Console, result: Result) -> None:
+def show_counterexample(console: Console, result: Result, with_script: bool) -> None:
     """One failure: the case, both values side by side, the script."""
     example = result.counterexample
     assert example is not None
@@ -128,7 +129,7 @@ def show_counterexample(console: Console, result: Result) -> None:
     if not example.reproducible:
         console.print("It did not fail again on the same case.", style="yellow")
     click.echo(f"\nconvverify replay '{example.line}' TARGET\n")
-    if example.script:
+    if example.script and with_script:
         click.echo(example.script)
 
 

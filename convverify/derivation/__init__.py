@@ -1,0 +1,1 @@
+"""The proofs: SymPy and SMT show that the closed forms are the derivative of the definition."""

@@ -109,6 +109,7 @@ def equations(case: ConvCase, reference: Reference, found: Grads) -> list[Equati
             case.exact,
             reference.terms[role],
             reference.magnitudes[role] if rounds else None,
+            reference.norms[role] if rounds else 0.0,
         )
         for role, value in found.items()
     ]

@@ -12,7 +12,8 @@ from torch import Tensor
 from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
 from convverify.demand import Demand
-from convverify.process_state import State, process_state, restore
+from convverify.geometry import ConvGeometry
+from convverify.process_state import State, advance_random_states, process_state, restore
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe, tensor
 from convverify.reference import Reference
@@ -69,6 +70,23 @@ def output_aliases_nothing(op: Target, case: ConvCase) -> Iterator[Equation]:
             yield Equation(f"{role} after writing to the output", leaf.detach(), getattr(before, role))
         if requires:
             yield from equations(case, reference, seen.grads())
+    yield from _identity(op, case)
+
+
+def _identity(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The identity kernel, where an operator may be tempted to return its input."""
+    channels = case.geometry.in_channels
+    plain = ConvCase(
+        ConvGeometry(1, channels, channels, case.geometry.input_size, (1, 1), (1, 1), (0, 0), (1, 1)),
+        dtype=case.dtype, device=case.device, values="integers", seed=case.seed,
+    )  # fmt: skip
+    if case.geometry.spatial != 2 or not op.domain.allows(plain):
+        return
+    x = Operands(plain).input
+    eye = torch.eye(channels, dtype=x.dtype, device=x.device)[:, :, None, None]
+    output = call(op, plain, {"input": x, "weight": eye})
+    output.data.add_(1)
+    yield Equation("input after writing to the output of the identity kernel", x, Operands(plain).input)
 
 
 @declare("contract", ("GI-1", "GW-3"), "", _SMALL)
@@ -95,6 +113,7 @@ def process_state_is_untouched(op: Target, case: ConvCase) -> Iterator[Equation]
     """A call, and one that is refused, leave random states, dtypes, threads, grad mode and flags as they were."""
     operands = Operands(case)
     bad = torch.zeros(case.geometry.input_shape[:2], dtype=case.torch_dtype, device=case.device)
+    advance_random_states()
     before = process_state()
     try:
         observe(op, case).grads()

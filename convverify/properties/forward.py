@@ -52,7 +52,7 @@ def low_precision_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
 )  # fmt: skip
 def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
     """On complex operands output and gradients are the formulas', the gradients with the conjugate."""
-    _claimed(op, case)
+    claimed(op, case)
     yield from _results(op, case)
 
 
@@ -62,7 +62,7 @@ def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
 )  # fmt: skip
 def integers_are_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
     """On integer tensors the output is the definition's."""
-    _claimed(op, case)
+    claimed(op, case)
     yield from _results(op, case)
 
 
@@ -72,7 +72,7 @@ def _results(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from equations(case, Reference(case), {"output": seen.output, **grads})
 
 
-def _claimed(op: Target, case: ConvCase) -> None:
+def claimed(op: Target, case: ConvCase) -> None:
     """An operator claims a dtype of which it gets the simplest case right.
 
     Raises:

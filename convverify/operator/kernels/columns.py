@@ -19,21 +19,41 @@ from convverify.operator.kernels.frame import Frame, Piece
 def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_format, limit: int) -> Tensor:
     """The output; scratch of about `limit` bytes."""
     frame = frames.of_forward(geometry)
-    kernel = _kernel(k, geometry)  # [groups, out/groups, taps*in/groups]
-    output = x.new_empty(geometry.output_shape)
-    for piece, columns in _pieces(frame, x, limit):
-        target = output[piece.first : piece.last, :, piece.top : piece.bottom]
-        shape = (piece.images, geometry.groups, -1)
-        result = torch.matmul(kernel, columns.view(*shape[:2], kernel.shape[2], -1))
-        target.copy_(result.view(target.shape))
-    return output.contiguous(memory_format=format)
+    return _correlate(frame, x, _kernel(k, geometry.groups), format, limit)
 
 
 def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memory_format,
                limit: int) -> Tensor:  # fmt: skip
-    """The gradient with respect to the input, for any stride."""
+    """The gradient with respect to the input: a correlation, or what has fewer columns to copy."""
+    if max(geometry.stride) > 1 or geometry.out_channels > 2 * geometry.in_channels:
+        return _scattered(geometry, g, k, format, limit)
+    turned = k.flip(list(range(2, k.dim())))
+    grouped = turned.view(geometry.groups, -1, *k.shape[1:]).transpose(1, 2)
+    kernel = grouped.reshape(geometry.groups, k.shape[1], -1)
+    return _correlate(frames.of_grad_input(geometry), g, kernel, format, limit)
+
+
+def _correlate(frame: Frame, x: Tensor, kernel: Tensor, format: torch.memory_format,
+               limit: int) -> Tensor:  # fmt: skip
+    groups, channels, terms = kernel.shape
+    output = x.new_empty((x.shape[0], groups * channels, *frame.output))
+    for piece, columns in _pieces(frame, x, limit):
+        target = output[piece.first : piece.last, :, piece.top : piece.bottom]
+        operands = (
+            kernel.expand(piece.images, *kernel.shape).reshape(-1, channels, terms),
+            columns.view(piece.images * groups, terms, -1),
+        )
+        if target.is_contiguous():
+            torch.bmm(*operands, out=target.view(piece.images * groups, channels, -1))
+        else:
+            target.copy_(torch.bmm(*operands).view(target.shape))
+    return output.contiguous(memory_format=format)
+
+
+def _scattered(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memory_format,
+               limit: int) -> Tensor:  # fmt: skip
     frame = frames.of_forward(geometry)
-    kernel = _kernel(k, geometry).transpose(1, 2).contiguous()
+    kernel = _kernel(k, geometry.groups).transpose(1, 2).contiguous()
     padded = g.new_zeros((geometry.batch, geometry.in_channels, *frame.padded))
     row_bytes = frame.row * frame.taps * geometry.in_channels * g.element_size()
     for piece in frames.pieces(geometry.batch, frame, row_bytes, limit):
@@ -56,8 +76,8 @@ def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memo
     for piece, columns in _pieces(frame, x, limit):
         part = g[piece.first : piece.last, :, piece.top : piece.bottom]
         rows = part.reshape(piece.images, geometry.groups, total.shape[1], -1)
-        columns = columns.view(piece.images, geometry.groups, total.shape[2], -1)
-        total += torch.matmul(rows, columns.transpose(2, 3)).sum(0)
+        read = columns.view(piece.images, geometry.groups, total.shape[2], -1)
+        total += torch.matmul(rows, read.transpose(2, 3)).sum(0)
     return total.view(geometry.weight_shape).contiguous(memory_format=format)
 
 
@@ -86,6 +106,6 @@ def _pieces(frame: Frame, x: Tensor, limit: int) -> Iterator[tuple[Piece, Tensor
         yield piece, buffer.copy_(view)
 
 
-def _kernel(k: Tensor, geometry: ConvGeometry) -> Tensor:
+def _kernel(k: Tensor, groups: int) -> Tensor:
     """`[groups, out/groups, in/groups * taps]`."""
-    return k.reshape(geometry.groups, geometry.out_channels // geometry.groups, -1)
+    return k.reshape(groups, k.shape[0] // groups, -1)

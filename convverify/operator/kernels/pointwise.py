@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry
-from convverify.operator.kernels.product import product
+from convverify.operator.kernels.product import added_product, prefers_onednn, product
 
 
 def applies(geometry: ConvGeometry) -> bool:
@@ -35,8 +35,7 @@ def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memo
     """The gradient with respect to the weight, summed over groups of images."""
     total: Tensor | None = None
     for first, last in _images(x, max(x.shape[1], g.shape[1]), limit):
-        term = product(_rows(g[first:last]), _rows(x[first:last]))
-        total = term if total is None else total.add_(term)
+        total = added_product(total, _rows(g[first:last]), _rows(x[first:last]))
     assert total is not None
     return total.view(geometry.weight_shape).contiguous(memory_format=format)
 
@@ -47,6 +46,9 @@ def _mapped(x: Tensor, matrix: Tensor, format: torch.memory_format, limit: int) 
     if format is not torch.contiguous_format:
         rows = x.movedim(1, -1).reshape(-1, x.shape[1])
         output.movedim(1, -1).copy_(product(rows, matrix).view(*_last(output)))
+        return output
+    if not prefers_onednn(x):
+        torch.bmm(matrix.expand(x.shape[0], -1, -1), x.flatten(2), out=output.flatten(2))
         return output
     for first, last in _images(x, max(channels, x.shape[1]), limit):
         result = product(matrix, _rows(x[first:last]).t())  # [channels, images * positions]

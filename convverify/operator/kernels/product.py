@@ -19,15 +19,32 @@ SMALL = 1 << 17
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """`a @ b.T` of `[m, k]` and `[n, k]`; a new tensor. Each is dense, plain or transposed."""
-    if a.dtype == torch.float32 and a.device.type == "cpu" and _many(a, b):
-        linear = _onednn()
-        if linear is not None:
-            return linear(a, b, None, "none", [], "")  # type: ignore[no-any-return]
+    if _many(a, b) and prefers_onednn(a):
+        return _onednn()(a, b, None, "none", [], "")  # type: ignore[no-any-return]
     return torch.mm(a, b.t())
 
 
+def added_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+    """`total + a @ b.T`, in place; the product itself where there is no total yet."""
+    if total is None:
+        return product(a, b)
+    if _many(a, b) and prefers_onednn(a):
+        return total.add_(product(a, b))
+    return total.addmm_(a, b.t())
+
+
+def prefers_onednn(like: Tensor) -> bool:
+    """Whether large products of such tensors go to oneDNN."""
+    return (
+        like.dtype == torch.float32
+        and like.device.type == "cpu"
+        and bool(torch.backends.mkldnn.enabled)
+        and _onednn() is not None
+    )
+
+
 def _many(a: Tensor, b: Tensor) -> bool:
-    return a.shape[0] * a.shape[1] * b.shape[0] >= SMALL and torch.backends.mkldnn.enabled
+    return a.shape[0] * a.shape[1] * b.shape[0] >= SMALL
 
 
 @lru_cache(maxsize=1)

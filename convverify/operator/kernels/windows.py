@@ -7,13 +7,15 @@ the first operand, so that the product comes out with channels first.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry
 from convverify.operator.kernels import frame as frames
 from convverify.operator.kernels.frame import Frame, Piece
-from convverify.operator.kernels.product import product
+from convverify.operator.kernels.product import added_product, product
 
 
 def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_format, limit: int) -> Tensor:
@@ -38,8 +40,7 @@ def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memo
     for piece, windows in _pieces(frame, x, limit):
         part = g[piece.first : piece.last, :, piece.top : piece.bottom]
         rows = part.transpose(0, 1).reshape(geometry.out_channels, -1)  # [out, positions]
-        term = product(rows, windows.t())
-        total = term if total is None else total.add_(term)
+        total = added_product(total, rows, windows.t())
     assert total is not None
     result = total.view(geometry.out_channels, *geometry.kernel_size, geometry.in_channels)
     return result.movedim(-1, 1).contiguous(memory_format=format)
@@ -59,15 +60,17 @@ def _correlate(frame: Frame, x: Tensor, kernel: Tensor, channels: int, format: t
     return output
 
 
-def _pieces(frame: Frame, x: Tensor, limit: int):  # type: ignore[no-untyped-def]
+def _pieces(frame: Frame, x: Tensor, limit: int) -> Iterator[tuple[Piece, Tensor]]:
     """Each piece with its windows, `[positions, taps * channels]`; the memory is used again for the next."""
     row_bytes = frame.row * frame.taps * x.shape[1] * x.element_size()
     buffer: Tensor | None = None
-    padded, images = None, (-1, -1)
+    padded: Tensor | None = None
+    images = (-1, -1)
     for piece in frames.pieces(x.shape[0], frame, row_bytes, limit):
         if images != (piece.first, piece.last):
             images = (piece.first, piece.last)
-            padded = frames.pad_last(x[piece.first : piece.last], frame)
+            padded = frames.pad_last(x[piece.first : piece.last], frame, padded)
+        assert padded is not None
         view = frames.windows_last(padded, frame, piece.rows)
         if buffer is None or buffer.shape != view.shape:
             buffer = x.new_empty(view.shape)
@@ -81,6 +84,3 @@ def _taps_between(k: Tensor) -> Tensor:
     for tap in range(taps.shape[2]):
         last[:, tap] = taps[:, :, tap]
     return last.flatten(1)
-
-
-__all__ = ["Piece", "forward", "grad_input", "grad_weight"]

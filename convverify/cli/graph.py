@@ -1,0 +1,72 @@
+"""`convverify graph`: the graph that autograd records, or the article's example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from convverify.derivation.drawing import Drawing, svg
+from convverify.geometry import ConvGeometry, GeometryError
+
+BAD_REQUEST = 2
+SMALL = "n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1"
+
+
+@click.command("graph")
+@click.argument("target")
+@click.argument("geometry", default=SMALL)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write here; a name that ends in .svg needs Graphviz's `dot`.")  # fmt: skip
+def command(target: str, geometry: str, output: Path | None) -> None:
+    """Draw the graph that autograd records for TARGET, in Graphviz's language or as SVG.
+
+    TARGET is module:attribute or file.py:attribute, or 'article' for the worked example c = (3x^2)y.
+    """
+    dot = (_article() if target == "article" else _recorded(target, geometry)).dot()
+    if output is None:
+        click.echo(dot, nl=False)
+        return
+    text: str | None = dot
+    if output.suffix == ".svg":
+        text = svg(dot)
+        if text is None:
+            _refuse("SVG needs the program `dot` of Graphviz; write a .dot file in its place")
+    output.write_text(str(text), encoding="utf-8")
+    click.echo(f"written to {output}")
+
+
+def _article() -> Drawing:
+    from convverify.derivation.computational_graph import (  # noqa: PLC0415  imports sympy
+        LEAVES,
+        C,
+        article_example,
+    )
+
+    return article_example().drawing(LEAVES, C)
+
+
+def _recorded(target: str, geometry: str) -> Drawing:
+    import torch  # noqa: PLC0415  heavy
+
+    from convverify.derivation.autograd_graph import autograd_drawing  # noqa: PLC0415  used here only
+    from convverify.target import OperatorError, TargetError, Unsupported, load  # noqa: PLC0415  imports torch
+
+    try:
+        sizes = ConvGeometry.parse(geometry)
+        leaves = {
+            name: torch.ones(shape, dtype=torch.float64, requires_grad=True)
+            for name, shape in (("input", sizes.input_shape), ("weight", sizes.weight_shape))
+        }
+        output = load(target)(
+            leaves["input"], leaves["weight"], None, sizes.stride, sizes.padding, sizes.dilation, sizes.groups
+        )
+    except (GeometryError, TargetError, Unsupported, OperatorError) as error:
+        _refuse(str(error))
+        raise
+    return autograd_drawing({"output": output}, leaves)
+
+
+def _refuse(message: str) -> None:
+    click.echo(f"convverify graph: {message}", err=True)
+    raise SystemExit(BAD_REQUEST)
