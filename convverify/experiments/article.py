@@ -19,12 +19,12 @@ class ArticleConv2d(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(input, weight)
         return _correlate(input, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:  # noqa: D102
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
         input, weight = ctx.saved_tensors
         grad_input = grad_weight = None
         if ctx.needs_input_grad[0]:
@@ -37,11 +37,15 @@ class ArticleConv2d(torch.autograd.Function):
 
 
 class ArticleLayer(nn.Conv2d):
-    """`nn.Conv2d`'s parameters through the article's operator, the bias added afterwards."""
+    """`nn.Conv2d`'s parameters through the article's operator, the bias added afterwards.
+
+    The einsum leaves its output channels last in memory, and there torch's BatchNorm on CPU sums far less
+    precisely. That would be held against the convolution: hence one copy.
+    """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         convolve: Any = ArticleConv2d.apply
-        output: Tensor = convolve(input, weight)
+        output: Tensor = convolve(input, weight).contiguous()
         return output if bias is None else output + bias[:, None, None]
 
 

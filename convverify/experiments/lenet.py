@@ -12,7 +12,14 @@ from torch import Tensor
 from convverify import environment
 from convverify.experiments.contender import Contender, batches, largest_difference, largest_entry
 from convverify.experiments.mnist import DataError, Mnist, Samples
-from convverify.experiments.network import VARIANTS, Basis, Decisions, State, Tf32Layer, initial_state
+from convverify.experiments.network import (
+    VARIANTS,
+    Basis,
+    Decisions,
+    State,
+    Tf32Layer,
+    initial_state,
+)
 from convverify.experiments.record import JUDGED_STEPS, Record, Settings, Trace
 
 BATCH = 64
@@ -33,9 +40,7 @@ class Race:
         chance = torch.Generator().manual_seed(settings.seed)
         device, torchs = settings.device, VARIANTS["torch"]
         self.variants = {name: Contender(VARIANTS[name], start, device) for name in settings.variants}
-        self.twins = [
-            Contender(torchs, start, device, Basis.drawn(chance), plain=bool(i % 2)) for i in range(TWINS)
-        ]
+        self.twins = [Contender(torchs, start, device, Basis.drawn(chance), plain=bool(i % 2)) for i in range(TWINS)]
         self.control = Contender((Tf32Layer, Tf32Layer), start, device)
         self.steps = 0
 

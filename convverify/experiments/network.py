@@ -49,13 +49,14 @@ class LeNet(nn.Module):
     def forward(self, images: Tensor, decisions: Decisions | None = None) -> Tensor:
         """The scores of the classes, [batch, 10]; with decisions given, a smooth function of the weights."""
         first: Tensor = self.conv1(images)
-        maps: Tensor = self.norm(self.conv2(first.relu() if decisions is None else first * decisions.first))
         if decisions is None:
-            pooled = F.max_pool2d(maps.relu(), 2)
+            maps = self.norm(self.conv2(first.relu()))
+            hidden = self.hidden(F.max_pool2d(maps.relu(), 2).flatten(1)).relu()
         else:
-            pooled = 4 * F.avg_pool2d(maps * decisions.second, 2)  # one of four passes: the sum is exact
-        hidden: Tensor = self.hidden(pooled.flatten(1))
-        scores: Tensor = self.classes(hidden.relu() if decisions is None else hidden * decisions.hidden)
+            maps = self.norm(self.conv2(first * decisions.first)) * decisions.second
+            pooled = 4 * F.avg_pool2d(maps, 2)  # one of four passes: the sum is exact
+            hidden = self.hidden(pooled.flatten(1)) * decisions.hidden
+        scores: Tensor = self.classes(hidden)
         return scores
 
     @torch.no_grad()
@@ -65,9 +66,7 @@ class LeNet(nn.Module):
         maps = F.batch_norm(self.conv2(first.relu()), None, None, norm.weight, norm.bias, training=True)
         pooled, places = F.max_pool2d(maps.relu(), 2, return_indices=True)
         winners = torch.zeros_like(maps).flatten(2).scatter_(2, places.flatten(2), 1.0).view_as(maps)
-        return Decisions(
-            (first > 0).float(), winners * (maps > 0), (self.hidden(pooled.flatten(1)) > 0).float()
-        )
+        return Decisions((first > 0).float(), winners * (maps > 0), (self.hidden(pooled.flatten(1)) > 0).float())
 
 
 def initial_state(seed: int) -> State:

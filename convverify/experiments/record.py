@@ -114,9 +114,7 @@ class Record:
     def twin_shares(self) -> list[float]:
         """The same for every twin, against the bound that the other twins alone give."""
         return [
-            _largest_share(
-                self.differences(self.twins[i].losses), self.bound(self.twins[:i] + self.twins[i + 1 :])
-            )
+            _largest_share(self.differences(self.twins[i].losses), self.bound(self.twins[:i] + self.twins[i + 1 :]))
             for i in range(len(self.twins) if len(self.twins) > 1 else 0)
         ]
 
@@ -170,9 +168,7 @@ class Record:
                     found.append(f"{name}: at torch's weights the {what} is {share:.3g} times the bound away")
             gap = self.accuracy_gap(trace)
             if self.judges_accuracy and gap is not None and abs(gap) > ACCURACY_POINTS + 1e-9:
-                found.append(
-                    f"{name}: accuracy differs by {gap:+.2f} points, must be within {ACCURACY_POINTS}"
-                )
+                found.append(f"{name}: accuracy differs by {gap:+.2f} points, must be within {ACCURACY_POINTS}")
         return found
 
     def drifts(self) -> list[str]:

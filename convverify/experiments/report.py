@@ -158,9 +158,7 @@ def _draw_early_differences(axes: Any, record: Record) -> None:
         axes.plot(steps, _seen(record.differences(twin.losses)[: record.judged]), color="0.8", linewidth=0.7)
     for name, trace in record.rivals.items():
         axes.plot(steps, _seen(record.differences(trace.losses)[: record.judged]), label=name, linewidth=1)
-    axes.plot(
-        steps, _seen(record.differences(record.control.losses)[: record.judged]), "k:", label="TF32 (wrong)"
-    )
+    axes.plot(steps, _seen(record.differences(record.control.losses)[: record.judged]), "k:", label="TF32 (wrong)")
     axes.plot(steps, record.bound(), "k", label="bound", linewidth=1.5)
     axes.set(title="difference of the loss to torch's (grey: torch's twins)", xlabel="step", yscale="log")
     axes.legend()
