@@ -160,13 +160,17 @@ def _describe(data: Mnist, train_half: Samples, test_half: Samples) -> dict[str,
 
 @contextmanager
 def _circumstances() -> Iterator[None]:
-    """One thread, and no TF32: cuDNN's default would round what torch multiplies to 11 bits, not ours."""
+    """One thread, and no TF32: cuDNN's default would round what torch multiplies to 11 bits, not ours.
+
+    Torch's random state is as before afterwards: building a network draws from it.
+    """
     threads, cudnn = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     matmul = torch.backends.cuda.matmul.allow_tf32
     torch.set_num_threads(1)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
     finally:
         torch.set_num_threads(threads)
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul

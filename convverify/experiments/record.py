@@ -201,7 +201,7 @@ class Record:
             "drifts": self.drifts(),
             "bound": self.bound(),
         }
-        return json.dumps(_rounded({"schema": 1} | follows | measured), separators=(",", ":")) + "\n"
+        return json.dumps({"schema": 1} | follows | measured, separators=(",", ":")) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Record:
@@ -225,12 +225,3 @@ def _largest_share(differences: list[float], bounds: list[float]) -> float:
     pairs = zip(differences, bounds, strict=False)
     shares = [difference / limit if limit else float(difference > 0) for difference, limit in pairs]
     return max((inf if isnan(share) else share for share in shares), default=0.0)
-
-
-def _rounded(value: Any) -> Any:
-    """Nine significant digits: what tells any two float32 apart."""
-    if isinstance(value, float):
-        return float(f"{value:.9g}")
-    if isinstance(value, dict):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    return [_rounded(entry) for entry in value] if isinstance(value, list | tuple) else value
