@@ -66,6 +66,10 @@ class Contender:
             gradient = dict(zip(names, torch.autograd.grad(loss, weights), strict=True))
         return loss.item(), gradient if self.basis is None else self.basis.back(gradient)
 
+    def snapshot(self) -> State:
+        """A copy of its whole state."""
+        return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
     def weights(self) -> State:
         """The parameters, in torch's basis."""
         state: State = {name: weight.detach() for name, weight in self.model.named_parameters()}

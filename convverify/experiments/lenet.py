@@ -51,13 +51,13 @@ class Race:
         running = [self.variants[name] for name in names[first:] + names[:first]]
         judged = self.steps < JUDGED_STEPS
         torchs = self.variants["torch"]
-        before = {name: tensor.clone() for name, tensor in torchs.model.state_dict().items()}
-        decisions = torchs.model.decisions(images)
+        before = torchs.snapshot() if judged else {}
+        decisions = torchs.model.decisions(images) if judged else None
         others = [*self.twins, self.control] if judged else self.twins[:1]
         measured = [(contender.trace, *contender.step(images, labels)) for contender in [*running, *others]]
         yardstick = torchs.weights()
         strays = [(c.trace, largest_difference(c.weights(), yardstick)) for c in [*running, self.twins[0]]]
-        local = self._local(before, images, labels, decisions) if judged else []
+        local = self._local(before, images, labels, decisions) if decisions else []
         for trace, loss, seconds in measured:
             trace.losses.append(loss)
             trace.seconds.append(seconds)
