@@ -85,6 +85,10 @@ def test_article_operator_is_the_convolution() -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours, torchs, strict=True))
 
 
+def test_article_operator_is_silently_wrong_on_a_rectangle() -> None:
+    assert ArticleConv2d.apply(torch.ones(1, 1, 5, 2), torch.ones(1, 1, 2, 2)).shape == (1, 1, 4, 4)
+
+
 def test_article_operator_skips_the_gradient_nobody_needs() -> None:
     weight = torch.ones(1, 1, 2, 2, requires_grad=True)
     ArticleConv2d.apply(torch.ones(1, 1, 3, 3), weight).sum().backward()

@@ -53,6 +53,7 @@ def _correlate(images: Tensor, kernels: Tensor) -> Tensor:
     batch, channels, size, _ = images.shape
     taps = kernels.shape[-1]
     out = size - taps + 1
-    windows = F.unfold(images, taps).reshape(batch, channels, taps * taps, out, out)
+    # The article leaves the taps to be inferred, so that some rectangles slip through and come out wrong.
+    windows = F.unfold(images, taps).reshape(batch, channels, -1, out, out)
     flat = kernels.reshape(kernels.shape[0], channels, taps * taps)
     return torch.einsum("bctyx,oct->boyx", windows, flat)
