@@ -147,6 +147,18 @@ def test_every_variant_agrees(record: Record) -> None:
     assert record.time_ratio(record.traces["torch"]) == record.step_ratio(record.traces["torch"]) == 1
 
 
+def test_goes_on_after_the_judged_steps(data: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("lenet", "record", "report"):
+        monkeypatch.setattr(f"convverify.experiments.{module}.JUDGED_STEPS", 1)
+    monkeypatch.setattr(lenet, "FINALISTS", 1)
+    record = lenet.train(Settings(variants=("torch", "first")), data)
+    assert [len(trace.losses) for trace in record.traces.values()] == [3, 3]
+    assert [len(trace.losses) for trace in (*record.twins, record.control)] == [3, 1, 1]
+    assert len(record.bound()) == len(record.traces["first"].local_losses) == 1
+    assert len(record.twin_gaps()) == 1
+    assert len(report.write(record, tmp_path)) >= 2
+
+
 def test_the_control_is_outside_its_bound(record: Record) -> None:
     assert record.local_shares(record.control)[0] > 1
     assert record.first_outside(record.control.losses) is not None
@@ -231,8 +243,11 @@ def test_leaving_the_twins_bound_alone_is_inconclusive() -> None:
 def test_accuracy_is_judged_on_a_full_run_only() -> None:
     assert made([2.0, 1.0], 89.8).verdict is Verdict.AGREE
     assert made([2.0, 1.0], 89.7).disagreements() == [
-        "convverify: accuracy differs by -0.30 points, must be within 0.2"
+        "convverify: accuracy differs by -0.30 points, must be within 0.20"
     ]
+    wide = made([2.0, 1.0], 89.7)
+    wide.twins[0].accuracies = [90.31]
+    assert wide.disagreements() == []
     assert made([2.0, 1.0], 80.0, subset=2).verdict is Verdict.AGREE
     assert made([2.0, 1.0], 80.0, epochs=2).verdict is Verdict.AGREE
 

@@ -49,9 +49,7 @@ VARIANTS = tuple(report.LAYERS)
     show_default=True,
     help="What to train beside torch, which always runs.",
 )
-@click.option(
-    "--device", default="cpu", show_default=True, type=click.Choice(("cpu", "cuda")), help="Where to train."
-)
+@click.option("--device", default="cpu", show_default=True, type=click.Choice(("cpu", "cuda")), help="Where to train.")
 @click.option(
     "--seed",
     default=0,
@@ -96,8 +94,8 @@ def command(
     Ctrl-C ends it and writes the report of what was measured so far.
 
     Exit code: 0 all agree with nn.Conv2d, 1 at equal weights a loss or gradient leaves its bound, or
-    the accuracy of a full run differs by more than 0.2 points, 2 cannot be carried out, 3 interrupted, or
-    only the losses of the separate trainings leave their bound.
+    the accuracy of a full run differs by more than 0.2 points and by more than rounding alone moves it,
+    2 cannot be carried out, 3 interrupted, or only the losses of the separate trainings leave their bound.
     """
     settings = Settings(epochs, subset, _chosen(variants), device, seed)
     folder = out or (rendered.parent if rendered else Path("reports/lenet"))

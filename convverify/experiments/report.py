@@ -59,14 +59,20 @@ def write(record: Record, folder: Path) -> list[Path]:
         OSError: the folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    written = [_put(folder / NUMBERS, record.to_json())]  # first: all else can be made from it
     figure = draw(record)
-    texts = {NUMBERS: record.to_json(), PAGE: render(record, figure is not None)}
-    texts |= {} if figure is None else {FIGURE: figure}
-    for name, text in texts.items():
-        partial = folder / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, folder / name)  # a reader never sees half a report
-    return [folder / name for name in texts]
+    written.append(_put(folder / PAGE, render(record, figure is not None)))
+    if figure is not None:
+        written.append(_put(folder / FIGURE, figure))
+    return written
+
+
+def _put(file: Path, text: str) -> Path:
+    """Write a whole file at once: a reader never sees half a report."""
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, file)
+    return file
 
 
 def render(record: Record, figure: bool) -> str:
@@ -75,12 +81,12 @@ def render(record: Record, figure: bool) -> str:
         loader=jinja2.PackageLoader("convverify.experiments"), trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters |= {"figures": figures, "times": times}
+    environment.filters |= {"figures": figures, "times": times, "points": "{:+.2f}".format}
     return environment.get_template("lenet.md.jinja").render(
         record=record, settings=record.settings, verdict=VERDICTS[record.verdict],
         disagreements=record.disagreements() + record.drifts(), rows=rows(record), article=ARTICLE,
         figure=FIGURE if figure else "", twin=_row("twin", "", record, record.twins[0]),
-        twin_shares=record.twin_shares(), local_bounds=record.local_bounds(),
+        twin_shares=record.twin_shares(), twin_gaps=record.twin_gaps(), local_bounds=record.local_bounds(),
         control=_row("control", "", record, record.control),
         control_step=record.first_outside(record.control.losses),
         limits={"steps": JUDGED_STEPS, "margin": MARGIN, "points": ACCURACY_POINTS},
@@ -147,7 +153,7 @@ def _draw_losses(axes: Any, record: Record) -> None:
         sums = [0.0, *accumulate(trace.losses)]
         width = min(20, record.steps)
         means = [(sums[end] - sums[end - width]) / width for end in range(width, record.steps + 1)]
-        axes.plot(range(width, record.steps + 1), means, label=name, linewidth=1)
+        axes.plot(range(width, record.steps + 1), means, label=name, color=_colour(record, name), linewidth=1)
     axes.set(title="loss, mean of 20 steps", xlabel="step", yscale="log")
     axes.legend()
 
@@ -157,7 +163,13 @@ def _draw_early_differences(axes: Any, record: Record) -> None:
     for twin in record.twins:
         axes.plot(steps, _seen(record.differences(twin.losses)[: record.judged]), color="0.8", linewidth=0.7)
     for name, trace in record.rivals.items():
-        axes.plot(steps, _seen(record.differences(trace.losses)[: record.judged]), label=name, linewidth=1)
+        axes.plot(
+            steps,
+            _seen(record.differences(trace.losses)[: record.judged]),
+            label=name,
+            color=_colour(record, name),
+            linewidth=1,
+        )
     axes.plot(steps, _seen(record.differences(record.control.losses)[: record.judged]), "k:", label="TF32 (wrong)")
     axes.plot(steps, record.bound(), "k", label="bound", linewidth=1.5)
     axes.set(title="difference of the loss to torch's (grey: torch's twins)", xlabel="step", yscale="log")
@@ -165,17 +177,25 @@ def _draw_early_differences(axes: Any, record: Record) -> None:
 
 
 def _draw_weights(axes: Any, record: Record) -> None:
-    for name, trace in (record.rivals | {"torch's twin": record.twins[0]}).items():
-        axes.plot(range(1, record.steps + 1), _seen(trace.weight_differences), label=name, linewidth=1)
+    steps = range(1, record.steps + 1)
+    axes.plot(steps, _seen(record.twins[0].weight_differences), label="torch's twin", color="0.7")
+    for name, trace in record.rivals.items():
+        axes.plot(steps, _seen(trace.weight_differences), label=name, color=_colour(record, name), linewidth=1)
     axes.set(title="largest difference of a weight to torch's", xlabel="step", yscale="log")
     axes.legend()
 
 
 def _draw_times(axes: Any, record: Record) -> None:
     for name, trace in record.traces.items():
-        axes.plot(range(1, record.steps + 1), list(accumulate(trace.seconds)), label=name, linewidth=1)
+        seconds = list(accumulate(trace.seconds))
+        axes.plot(range(1, record.steps + 1), seconds, label=name, color=_colour(record, name), linewidth=1)
     axes.set(title="seconds of training", xlabel="step")
     axes.legend()
+
+
+def _colour(record: Record, name: str) -> str:
+    """The same colour for a variant in every panel."""
+    return f"C{list(record.traces).index(name)}"
 
 
 def _seen(values: list[float]) -> list[float]:
