@@ -248,6 +248,8 @@ def test_accuracy_is_judged_on_a_full_run_only() -> None:
     wide = made([2.0, 1.0], 89.7)
     wide.twins[0].accuracies = [90.31]
     assert wide.disagreements() == []
+    assert wide.verdict is Verdict.INCONCLUSIVE
+    assert "more than 0.2; torch's own twins differ by up to 0.31" in wide.drifts()[0]
     assert made([2.0, 1.0], 80.0, subset=2).verdict is Verdict.AGREE
     assert made([2.0, 1.0], 80.0, epochs=2).verdict is Verdict.AGREE
 

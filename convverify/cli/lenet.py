@@ -94,8 +94,9 @@ def command(
     Ctrl-C ends it and writes the report of what was measured so far.
 
     Exit code: 0 all agree with nn.Conv2d, 1 at equal weights a loss or gradient leaves its bound, or
-    the accuracy of a full run differs by more than 0.2 points and by more than rounding alone moves it,
-    2 cannot be carried out, 3 interrupted, or only the losses of the separate trainings leave their bound.
+    the accuracy of a full run differs by more than 0.2 points and by more than torch's own under rounding,
+    2 cannot be carried out, 3 interrupted or inconclusive: only the losses of the separate trainings leave
+    their bound, or torch's accuracy moves by more than 0.2 points under rounding and so did a variant's.
     """
     settings = Settings(epochs, subset, _chosen(variants), device, seed)
     folder = out or (rendered.parent if rendered else Path("reports/lenet"))

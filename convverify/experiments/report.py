@@ -24,8 +24,8 @@ LAYERS = {
 VERDICTS = {
     Verdict.AGREE: "Every variant agrees with `nn.Conv2d`, in all that this run could judge.",
     Verdict.DISAGREE: "At least one variant does not do what `nn.Conv2d` does.",
-    Verdict.INCONCLUSIVE: "At equal weights every variant agrees with `nn.Conv2d`, but in training at "
-    "least one leaves the bound that torch's own twins set: rounding turned a ReLU, or this run cannot tell.",
+    Verdict.INCONCLUSIVE: "No variant is shown to differ from `nn.Conv2d`, and at equal weights all agree with it; but "
+    "not everything lies within what was asked for, and torch's own twins show that rounding alone may be why.",
     Verdict.INTERRUPTED: "The run was interrupted; what it had measured shows no disagreement.",
 }
 # The article's own table: 5 epochs on a GPU.
