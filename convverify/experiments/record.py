@@ -188,12 +188,11 @@ class Record:
                 stray, limit = self.differences(trace.losses)[step - 1], self.bound()[step - 1]
                 found.append(f"{name}: the loss of step {step} differs by {stray:.3g}, bound {limit:.3g}")
             gap = self.accuracy_gap(trace)
-            if self.judges_accuracy and gap is not None and _beyond(gap, ACCURACY_POINTS):
-                if not _beyond(gap, self.accuracy_limit):
-                    found.append(
-                        f"{name}: accuracy differs by {gap:+.2f} points, more than {ACCURACY_POINTS}; "
-                        f"torch's own twins differ by up to {self.accuracy_limit:.2f}"
-                    )
+            if self.judges_accuracy and gap is not None and ACCURACY_POINTS < abs(gap) - 1e-9 <= self.accuracy_limit:
+                found.append(
+                    f"{name}: accuracy differs by {gap:+.2f} points, more than {ACCURACY_POINTS}; "
+                    f"torch's own twins differ by up to {self.accuracy_limit:.2f}"
+                )
         return found
 
     @property
