@@ -21,8 +21,8 @@ from convverify.theorem_ids import THEOREM_IDS
 
 PROOFS = Path(__file__).parents[1] / "proofs"
 
-# The first digits of SHA-256 of each statement. A statement may be put in better words, and then its line here
-# changes too; what an ID means may not.
+# The first digits of SHA-256 of each statement. A statement may be put in better words, and then its line
+# here changes too; what an ID means may not.
 STATEMENTS = {
     "FW-1": "5741d449", "FW-ALL": "9b4ba4e5", "GI-1": "b5b2cb92", "GI-2": "4948c080", "GI-3": "a72a6c66",
     "GI-4": "269aae07", "GI-5": "4a2af994", "GI-6": "d5450408", "GI-ALL": "a4b3dc21", "GW-1": "29260724",
