@@ -9,14 +9,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convverify.budget import BUDGETS as BUDGETS
+    from convverify.case import ConvCase as ConvCase
     from convverify.geometry import ConvGeometry as ConvGeometry
-    from convverify.operator.functional import conv2d as conv2d
+    from convverify.operator import Conv1d as Conv1d
+    from convverify.operator import Conv2d as Conv2d
+    from convverify.operator import Conv3d as Conv3d
+    from convverify.operator import conv1d as conv1d
+    from convverify.operator import conv2d as conv2d
+    from convverify.operator import conv3d as conv3d
+    from convverify.operator import conv_transpose2d as conv_transpose2d
+    from convverify.operator import memory_budget as memory_budget
+    from convverify.properties import CATALOGUE as CATALOGUE
+    from convverify.pytest_plugin import parametrize_with_properties as parametrize_with_properties
+    from convverify.results import Outcome as Outcome
+    from convverify.results import Result as Result
+    from convverify.results import Run as Run
+    from convverify.runner import verify as verify
+    from convverify.target import Target as Target
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BUDGETS": "convverify.budget",
+    "CATALOGUE": "convverify.properties",
+    "ConvCase": "convverify.case",
     "ConvGeometry": "convverify.geometry",
-    "conv2d": "convverify.operator.functional",
+    "Outcome": "convverify.results",
+    "Result": "convverify.results",
+    "Run": "convverify.results",
+    "Target": "convverify.target",
+    **dict.fromkeys(
+        ("Conv1d", "Conv2d", "Conv3d", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "memory_budget"),
+        "convverify.operator",
+    ),
+    "parametrize_with_properties": "convverify.pytest_plugin",
+    "verify": "convverify.runner",
 }
 
 __all__ = sorted(_HOMES)

@@ -23,9 +23,10 @@ EXACT_BITS = {
     torch.int64: 62, torch.int32: 30, torch.int16: 14, torch.int8: 6, torch.uint8: 7,
 }  # fmt: skip
 
-# How much a transform may lose over direct summation, relative to the largest element: the norm growth
-# of the transforms of Winograd F(4x4, 3x3) is 10*10 for the input and 2*2 for the kernel and output of
-# each axis pair in the worst case, but below 64 in the mean; FFT stays below its log2 of the size.
+# How much an operator that transforms its operands may lose: so many unit roundoffs of the norm of one
+# operand times that of the other. An FFT loses about the log2 of its size, below 20 here; Winograd's
+# F(4x4, 3x3), whose transforms grow norms the most, stays below 64 on the controls. The number of terms
+# does not enter: it would hide a dropped term of a long sum.
 TRANSFORM_GROWTH = 64
 
 
@@ -42,7 +43,8 @@ class Equation:
     """`actual` must equal `expected`: exactly, or within rounding.
 
     `magnitude` is the sum of the absolute products behind each element (a tensor that broadcasts, or a
-    number) and `terms` their number. Without a magnitude only exact equality will do.
+    number) and `terms` their number; `norm` is the product of the operands' norms, where it is larger. Without
+    a magnitude only exact equality will do.
     """
 
     what: str
@@ -51,6 +53,7 @@ class Equation:
     exact: bool = True
     terms: int = 1
     magnitude: Tensor | float | None = None
+    norm: float = 0.0
 
 
 def unit_roundoff(dtype: torch.dtype) -> float:
@@ -97,7 +100,8 @@ def _within_rounding(equation: Equation, actual: Tensor, expected: Tensor) -> tu
     bound = gamma(equation.terms + 2, actual.dtype) * magnitude + torch.finfo(actual.dtype).tiny
     if not equation.exact and bool((error <= bound).all()):
         return Verdict.EQUAL, ""
-    normwise = TRANSFORM_GROWTH * bound.max() if magnitude.numel() else 0.0
+    norm = max(equation.norm, float(magnitude.max()) if magnitude.numel() else 0.0)
+    normwise = TRANSFORM_GROWTH * unit_roundoff(actual.dtype) * norm
     if bool((error <= normwise).all()):
         return Verdict.ROUNDED, _difference(equation, wrong)
     return Verdict.UNEQUAL, _difference(equation, wrong if equation.exact else ~(error <= bound))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from torch import Tensor
 
@@ -10,6 +12,9 @@ from convverify.examine import Finding
 from convverify.properties.base import Property
 from convverify.results import Counterexample
 from convverify.target import Target
+
+
+MOST_ELEMENTS = 1500
 
 
 def counterexample(
@@ -38,8 +43,11 @@ def _shown(value: object) -> str:
 
 
 def script(op: Target, case: ConvCase, prop: Property) -> str:
-    """Python that shows operator and torch side by side on the case's operands."""
+    """Python that shows operator and torch side by side on the case's operands; empty, where they are many."""
     g, operands = case.geometry, Operands(case)
+    shapes = (g.input_shape, g.weight_shape, g.output_shape)
+    if sum(map(math.prod, shapes)) > MOST_ELEMENTS:
+        return ""
     tensors = {"input": operands.input, "weight": operands.weight, "bias": operands.bias,
                "grad_output": operands.grad_output}  # fmt: skip
     lines = [f"# {prop.name}: {prop.statement}", f"# {case}", "import torch", *_import(op.name), ""]

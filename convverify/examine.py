@@ -29,6 +29,7 @@ class Kind(Enum):
     ERROR = "error"
     HANG = "hang"
     VACUOUS = "vacuous"
+    INAPPLICABLE = "inapplicable"
 
     @property
     def is_failure(self) -> bool:
@@ -39,7 +40,8 @@ class Kind(Enum):
 class Finding:
     """What came of a property on a case, and the equation that did not hold.
 
-    VACUOUS is a case on which nothing but zeros was compared: it could hardly have failed.
+    VACUOUS is a case on which nothing but zeros was compared: it could hardly have failed. INAPPLICABLE is
+    one about which the property says nothing.
     """
 
     kind: Kind
@@ -73,14 +75,17 @@ def examine(prop: Property, op: Target, case: ConvCase, seconds: float = 20.0) -
 
 
 def _compared(prop: Property, op: Target, case: ConvCase) -> Finding:
-    worst, live = Finding(Kind.EQUAL), False
+    worst, live, compared = Finding(Kind.EQUAL), False, False
     for equation in prop.check(op, case):
+        compared = True
         verdict, message = compare(equation)
         if verdict is Verdict.UNEQUAL:
             return Finding(Kind.UNEQUAL, message, equation)
         if verdict is Verdict.ROUNDED and worst.kind is Kind.EQUAL:
             worst = Finding(Kind.ROUNDED, message, equation)
         live = live or _could_fail(equation.expected)
+    if not compared:
+        return Finding(Kind.INAPPLICABLE)
     return worst if live else Finding(Kind.VACUOUS)
 
 

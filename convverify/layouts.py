@@ -25,18 +25,41 @@ def _batch_last(data: Tensor) -> Tensor:
 
 
 def _sliced(data: Tensor) -> Tensor:
-    """Every other element of a larger tensor, from an offset on; NaN lies between (a marker in integers)."""
-    filler = float("nan") if data.dtype.is_floating_point or data.dtype.is_complex else 77
-    wide = torch.full(tuple(2 * size + 1 for size in data.shape), filler, dtype=data.dtype, device=data.device)
+    """Every other element of a larger tensor, from an offset on."""
+    wide = torch.full(tuple(2 * size + 1 for size in data.shape), _filler(data), dtype=data.dtype, device=data.device)
     view = wide[tuple(slice(1, None, 2) for _ in data.shape)]
     view.copy_(data)
     return view
 
 
+def _every_other(data: Tensor, axis: int) -> Tensor:
+    """Every other element along one axis of a larger tensor; dense along the others."""
+    if data.dim() <= axis:
+        return data
+    shape = [size * (1 + (dim == axis)) for dim, size in enumerate(data.shape)]
+    wide = torch.full(shape, _filler(data), dtype=data.dtype, device=data.device)
+    view = wide[(*[slice(None)] * axis, slice(None, None, 2))]
+    view.copy_(data)
+    return view
+
+
+def _cropped(data: Tensor) -> Tensor:
+    """A window of a larger image, as cropping gives."""
+    shape = [size + 2 * (dim > 1) for dim, size in enumerate(data.shape)]
+    wide = torch.full(shape, _filler(data), dtype=data.dtype, device=data.device)
+    view = wide[tuple(slice(1, -1) if dim > 1 else slice(None) for dim in range(data.dim()))]
+    view.copy_(data)
+    return view
+
+
+def _filler(data: Tensor) -> float:
+    """What lies between the elements: NaN, or a marker in integers."""
+    return float("nan") if data.dtype.is_floating_point or data.dtype.is_complex else 77
+
+
 def _offset(data: Tensor) -> Tensor:
     """Contiguous, but not at the start of its storage."""
-    filler = float("nan") if data.dtype.is_floating_point or data.dtype.is_complex else 77
-    storage = torch.full((data.numel() + 7,), filler, dtype=data.dtype, device=data.device)
+    storage = torch.full((data.numel() + 7,), _filler(data), dtype=data.dtype, device=data.device)
     storage[5 : 5 + data.numel()] = data.reshape(-1)
     return storage[5 : 5 + data.numel()].view(data.shape)
 
@@ -62,6 +85,10 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "transposed": _transposed,
     "batch_last": _batch_last,
     "sliced": _sliced,
+    "cropped": _cropped,
+    "samples_sliced": lambda data: _every_other(data, 0),
+    "channels_sliced": lambda data: _every_other(data, 1),
+    "columns_sliced": lambda data: _every_other(data, 3),
     "offset": _offset,
     "expanded": _expanded,
     "rows_expanded": _rows_expanded,

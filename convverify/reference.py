@@ -158,6 +158,12 @@ class Reference:
         }
 
     @cached_property
+    def norms(self) -> dict[str, float]:
+        """The product of the two operands' Euclidean norms behind each result."""
+        x, k, g = (float(operand.abs().square().sum().sqrt()) for operand in (self.x, self.k, self.g))
+        return {"output": x * k, "input": g * k, "weight": x * g, "bias": g}
+
+    @cached_property
     def magnitudes(self) -> dict[str, Tensor]:
         """The sum of absolute products behind each element of each result."""
         x, k, g = self.x.abs(), self.k.abs(), self.g.abs()

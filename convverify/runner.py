@@ -9,7 +9,7 @@ import secrets
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 import hypothesis
@@ -21,19 +21,21 @@ from convverify.budget import BUDGETS, Budget
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.coverage import features
+from convverify.diagnosis import behaves_like
 from convverify.examine import Finding, Kind, examine
 from convverify.geometry import ConvGeometry
-from convverify.properties import CATALOGUE
+from convverify.properties import CATALOGUE, named
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result, Run
 from convverify.strategies import cases, smaller_cases
-from convverify.target import Target
+from convverify.target import Target, load
 from convverify.values import DISTRIBUTIONS
 
+LEAST_CASES = 3  # even where the time is up: a slow machine is no reason to know nothing
+MOST_DIAGNOSED = 3
 Progress = Callable[[Result], None]
 _SETTINGS = settings(
     database=None, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
-    phases=[Phase.generate, Phase.shrink],
 )  # fmt: skip
 
 
@@ -49,6 +51,12 @@ class Plan:
     properties: tuple[Property, ...] = CATALOGUE
     shapes: tuple[ConvGeometry, ...] = ()
     fail_fast: bool = False
+    case: ConvCase | None = None
+    watch: Callable[[Property, ConvCase], None] = lambda prop, case: None
+
+
+class ChoiceError(ValueError):
+    """A budget or a device that is none."""
 
 
 @dataclass
@@ -62,12 +70,16 @@ class _Tally:
     rounded: Finding | None = None
     rounded_case: ConvCase | None = None
     failed: tuple[ConvCase, Finding] | None = None
+    too_slow: int = 0
     log_miss: float = 0.0
     coverage: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add(self, case: ConvCase, finding: Finding) -> None:
         if finding.kind is Kind.UNSUPPORTED:
             self.unsupported[finding.message] += 1
+        if finding.kind is Kind.INAPPLICABLE:
+            self.unsupported["it says nothing about this operator"] += 1
+        if finding.kind in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):
             return
         self.cases += 1
         self.coverage.update(features(case))
@@ -120,42 +132,48 @@ def verify(
         progress: called with each result as it comes.
 
     Raises:
-        TargetError, DomainError, UnknownPropertyError, ValueError: what is asked for cannot be done.
+        TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
     """
-    from convverify.properties import named  # noqa: PLC0415
-    from convverify.target import load  # noqa: PLC0415
-
-    if budget not in BUDGETS:
-        raise ValueError(f"budget {budget!r} is not one of {', '.join(BUDGETS)}")
-    op = (
-        load(operator, domain or "") if isinstance(operator, str)
-        else operator if isinstance(operator, Target)
-        else Target(operator, name, domain or "")
-    )  # fmt: skip
-    plan = Plan(
-        op, BUDGETS[budget], devices(device), seed,
-        secrets.randbits(31) if secret_seed is None else secret_seed,
-        tuple(map(named, properties)) or catalogue(BUDGETS[budget]), tuple(shapes), fail_fast,
-    )  # fmt: skip
+    plan = plan_of(operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast)
     started = time.perf_counter()
     results, coverage = [], Counter[tuple[str, str]]()
     for result in execute(plan, coverage):
         results.append(result)
         if progress is not None:
             progress(result)
-    return report_of(plan, results, coverage, time.perf_counter() - started)
+    return _run_of(plan, results, coverage, time.perf_counter() - started)
 
 
-def devices(device: str) -> tuple[str, ...]:
-    """The devices that a choice means, absent ones included.
+def plan_of(
+    operator: object,
+    budget: str = "standard",
+    device: str = "cpu",
+    seed: int = 0,
+    domain: str | None = None,
+    name: str = "",
+    properties: Sequence[str] = (),
+    shapes: Sequence[ConvGeometry] = (),
+    secret_seed: int | None = None,
+    fail_fast: bool = False,
+    case: str = "",
+) -> Plan:
+    """The plan that these choices mean; `case` is the line of a single one to check.
 
     Raises:
-        ValueError: the choice is none of cpu, cuda and auto.
+        TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
     """
-    known = {"cpu": ("cpu",), "cuda": ("cuda",), "auto": ("cpu", "cuda")}
-    if device not in known:
-        raise ValueError(f"device {device!r} is not one of {', '.join(known)}")
-    return known[device]
+    if budget not in BUDGETS:
+        raise ChoiceError(f"budget {budget!r} is not one of {', '.join(BUDGETS)}")
+    if isinstance(operator, str):
+        op = load(operator, domain or "")
+    else:
+        op = operator if isinstance(operator, Target) else Target(operator, name, domain or "")
+    secret = secrets.randbits(31) if secret_seed is None else secret_seed
+    return Plan(
+        op, BUDGETS[budget], devices(device), seed, secret,
+        tuple(map(named, properties)) or catalogue(BUDGETS[budget]), tuple(shapes), fail_fast,
+        ConvCase.parse(case) if case else None,
+    )  # fmt: skip
 
 
 def catalogue(budget: Budget) -> tuple[Property, ...]:
@@ -163,7 +181,19 @@ def catalogue(budget: Budget) -> tuple[Property, ...]:
     return tuple(prop for prop in CATALOGUE if budget.costly or not prop.demand.costly)
 
 
-def report_of(
+def devices(device: str) -> tuple[str, ...]:
+    """The devices that a choice means, absent ones included.
+
+    Raises:
+        ChoiceError: the choice is none of cpu, cuda and auto.
+    """
+    known = {"cpu": ("cpu",), "cuda": ("cuda",), "auto": ("cpu", "cuda")}
+    if device not in known:
+        raise ChoiceError(f"device {device!r} is not one of {', '.join(known)}")
+    return known[device]
+
+
+def _run_of(
     plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float
 ) -> Run:
     """The run that these results make up."""
@@ -176,8 +206,10 @@ def report_of(
     )  # fmt: skip
 
 
-def execute(plan: Plan, coverage: Counter[tuple[str, str]]) -> Iterator[Result]:
-    """The results of a plan, one by one."""
+def execute(
+    plan: Plan, coverage: Counter[tuple[str, str]], skip: Set[tuple[str, str]] = frozenset()
+) -> Iterator[Result]:
+    """The results of a plan, one by one, but for the (property, device) pairs in `skip`."""
     pristine = process_state.process_state()
     verifier = _Verifier(plan, coverage)
     try:
@@ -185,9 +217,15 @@ def execute(plan: Plan, coverage: Counter[tuple[str, str]]) -> Iterator[Result]:
             for device in plan.devices:
                 for prop in plan.properties:
                     process_state.restore(pristine)
-                    yield verifier.result(prop, device)
+                    if (prop.name, device) not in skip:
+                        yield verifier.result(prop, device)
     finally:
         process_state.restore(pristine)
+
+
+def blank(prop: Property, device: str) -> Result:
+    """The result of a property that was not run."""
+    return Result(prop.name, prop.family, prop.statement, prop.cites, device, Outcome.NOT_RUN)
 
 
 class _Verifier:
@@ -200,21 +238,21 @@ class _Verifier:
         self.weight_left = sum(p.demand.weight for p in plan.properties) * len(plan.devices)
         self.failed = self.stopped = ""
         self.inexact = False
+        self.diagnosed = 0
+        self.pace = math.inf  # the least seconds a product has taken
 
     def result(self, prop: Property, device: str) -> Result:
         """The result of one property; NOT_RUN where the device is absent or the run was stopped."""
-        blank = Result(
-            prop.name, prop.family, prop.statement, prop.cites, device, Outcome.NOT_RUN
-        )
+        unrun = blank(prop, device)
         reason = self.stopped or ("" if _present(device) else f"there is no {device} device here")
         if reason:
-            return replace(blank, reason=reason)
+            return replace(unrun, reason=reason)
         started = time.perf_counter()
-        share = max(0.05, 3 * (self.finish - started) * prop.demand.weight / self.weight_left)
+        share = max(0.02, 2.5 * (self.finish - started) * prop.demand.weight / self.weight_left)
         self.weight_left = max(1e-9, self.weight_left - prop.demand.weight)
         tally = self._run(prop, device, started + share)
         self.coverage.update(tally.coverage)
-        result = _judged(blank, tally, prop, self.inexact)
+        result = _judged(unrun, tally, prop, self)
         if tally.failed and result.outcome.is_failure:
             result = replace(result, counterexample=self._explained(prop, *tally.failed))
             self.failed = self.failed or prop.name
@@ -231,22 +269,33 @@ class _Verifier:
 
         def check(case: ConvCase) -> bool:
             """Whether to go on."""
+            self.plan.watch(prop, case)
+            case_started = time.perf_counter()
             tally.add(case, examine(prop, self.plan.op, case, budget.case_seconds))
-            return tally.failed is None and time.perf_counter() < deadline
+            self.pace = min(self.pace, (time.perf_counter() - case_started) / max(1, case.geometry.products))
+            return tally.failed is None and (tally.cases < LEAST_CASES or time.perf_counter() < deadline)
 
-        listed = self._shapes(prop, device) if self.plan.shapes else self._listed(prop, device)
-        for case in listed:
-            if not check(case):
+        for case in self._given(prop, device):
+            left = deadline - time.perf_counter() if tally.cases else budget.case_seconds / 2
+            if case.geometry.products > 50_000 and self.pace * case.geometry.products > left:
+                tally.too_slow += 1
+            elif not check(case):
                 return tally
-        if self.plan.shapes or not prop.demand.products or prop.demand.large:
+        if self.plan.case or self.plan.shapes or not prop.demand.products or prop.demand.large:
             return tally
         examples = budget.examples * prop.demand.weight / (4 if self.failed else 1)
         for seed in (self.plan.seed, self.plan.secret_seed):
             strategy = cases(prop.demand, self.plan.op.domain, device)
-            _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check)
-            if tally.failed or time.perf_counter() >= deadline:
+            _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
+            if tally.failed or (tally.cases >= LEAST_CASES and time.perf_counter() >= deadline):
                 break
         return tally
+
+    def _given(self, prop: Property, device: str) -> Iterator[ConvCase]:
+        """The cases that are not drawn: the one asked for, the shapes asked for, or those listed."""
+        if self.plan.case is not None:
+            return iter([self.plan.case])
+        return self._shapes(prop, device) if self.plan.shapes else self._listed(prop, device)
 
     def _listed(self, prop: Property, device: str) -> Iterator[ConvCase]:
         """The corner, sweep and layer cases that the property asks for, in the operator's domain."""
@@ -259,7 +308,8 @@ class _Verifier:
             sweep = list(corners.sweep())
             geometries += rng.sample(sweep, math.ceil(len(sweep) * self.budget.corners))
         if demand.large:
-            geometries += rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * self.budget.corners))
+            layers = sorted(corners.LAYERS, key=lambda layer: layer.products)
+            geometries += layers[: math.ceil(len(layers) * self.budget.corners)]
         seen = set()
         for place, geometry in enumerate(geometries):
             case = self._case(prop, geometry, device, rng, place)
@@ -296,7 +346,12 @@ class _Verifier:
         if not again.kind.is_failure:
             return counterexample(prop, self.plan.op, case, finding, case, False)
         smallest, found = shrink(prop, self.plan.op, case, again, seconds)
-        return counterexample(prop, self.plan.op, smallest, found, case, True)
+        example = counterexample(prop, self.plan.op, smallest, found, case, True)
+        if found.kind is not Kind.UNEQUAL or self.diagnosed >= MOST_DIAGNOSED:
+            return example
+        self.diagnosed += 1
+        causes = behaves_like(prop, self.plan.op, smallest, case, seconds)
+        return replace(example, behaves_like=causes)
 
 
 def shrink(
@@ -321,7 +376,7 @@ def shrink(
     before = None
     while before is not best[0][0]:  # from each smallest one on, until it stays
         before = best[0][0]
-        _draw(smaller_cases(before), 150, f"shrink {case}", check)
+        _draw(smaller_cases(before), 150, f"shrink {case}", check, (Phase.generate, Phase.shrink))
         if time.perf_counter() > deadline:
             break
     return best[0]
@@ -329,13 +384,13 @@ def shrink(
 
 def _draw(
     strategy: hypothesis.strategies.SearchStrategy[ConvCase], examples: int, seed: str,
-    check: Callable[[ConvCase], bool],
+    check: Callable[[ConvCase], bool], phases: Sequence[Phase],
 ) -> None:  # fmt: skip
-    """Draw cases until `check` says no; then Hypothesis shrinks, for as long as `check` goes on saying no."""
+    """Draw cases until `check` says no; with the shrink phase, Hypothesis then draws ever simpler ones."""
     stopped = False
 
     @hypothesis.seed(seed)
-    @settings(_SETTINGS, max_examples=max(1, examples))
+    @settings(_SETTINGS, max_examples=max(1, examples), phases=phases)
     @hypothesis.given(strategy)
     def trial(case: ConvCase) -> None:
         nonlocal stopped
@@ -347,27 +402,30 @@ def _draw(
             stopped = True
             raise
         if not going_on:
-            raise AssertionError
+            stopped = Phase.shrink not in phases
+            raise _Stop
 
     with contextlib.suppress(Exception):  # what was found is in `check`'s own record
         trial()
 
 
-def _judged(blank: Result, tally: _Tally, prop: Property, inexact: bool) -> Result:
+def _judged(unrun: Result, tally: _Tally, prop: Property, verifier: _Verifier) -> Result:
     unsupported = sum(tally.unsupported.values())
-    counted = replace(blank, cases=tally.cases, unsupported_cases=unsupported)
+    counted = replace(unrun, cases=tally.cases, unsupported_cases=unsupported)
     reason = tally.unsupported.most_common(1)[0][0] if tally.unsupported else ""
     if tally.failed is not None:
         finding = tally.failed[1]
-        if prop.direct and inexact:
+        if prop.direct and verifier.inexact:
             why = f"holds for direct summation only, and this operator rounds elsewhere: {finding.message}"
             return replace(counted, outcome=Outcome.INEXACT, reason=why)
         broke = finding.kind in (Kind.ERROR, Kind.HANG)
         return replace(counted, outcome=Outcome.ERRORED if broke else Outcome.FALSIFIED, reason=finding.message)
     if not tally.cases and unsupported:
         return replace(counted, outcome=Outcome.UNSUPPORTED, reason=reason)
+    if not tally.cases and not tally.too_slow and verifier.plan.op.domain.declared:
+        return replace(counted, outcome=Outcome.UNSUPPORTED, reason="no case of it lies in the declared domain")
     if not tally.live:
-        why = "every case compared zeros alone" if tally.cases else "no case of the operator's domain was reached"
+        why = "every case compared zeros alone" if tally.cases else "there was no case or no time for it"
         return replace(counted, outcome=Outcome.INCONCLUSIVE, reason=why)
     if tally.known is not None:
         return replace(counted, outcome=Outcome.KNOWN_FAILURE, reason=tally.known.message)

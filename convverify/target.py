@@ -88,7 +88,7 @@ class Target:
         """Run anything that may run the operator's code (its backward, say), telling its errors apart."""
         try:
             return function(*arguments, **named)
-        except (KeyboardInterrupt, OperatorHang):
+        except (KeyboardInterrupt, OperatorHang, Unsupported, OperatorError):
             raise
         except NotImplementedError as error:
             raise Unsupported(_message(error)) from error

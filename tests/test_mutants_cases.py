@@ -48,8 +48,8 @@ def same(actual: list[Any], expected: list[Any]) -> bool:
         return False
     if [a.dtype for a in actual] != [e.dtype for e in expected]:
         return False
-    single = expected[0].dtype != torch.float64
-    tolerance = {"rtol": 1e-3, "atol": 1e-3} if single else {"rtol": 1e-9, "atol": 1e-9}
+    digits = {torch.float64: 1e-9, torch.complex128: 1e-9, torch.float32: 1e-3}.get(expected[0].dtype, 3e-2)
+    tolerance = {"rtol": digits, "atol": digits}
     return all(
         torch.allclose(a, e, equal_nan=True, **tolerance) for a, e in zip(actual, expected, strict=True)
     )
@@ -79,3 +79,57 @@ def second(text: str = GENERAL, **how: Any) -> Witness:
 
 def third(text: str = GENERAL, **how: Any) -> Witness:
     return differs(3, text, **how)
+
+
+def laid(arrange: Callable[[Any], Any], text: str = PLAIN, **how: Any) -> Witness:
+    """The output is wrong where one operand lies in memory as `arrange` puts it."""
+
+    def witness(op: Any) -> bool:
+        tensors, options = operands(text, **how)
+        tensors = arrange(tensors)
+        expected = torch_conv2d(*[t.clone(memory_format=torch.contiguous_format) for t in tensors], **options)
+        return not same([op(*tensors, **options)], [expected])
+
+    return witness
+
+
+def cotangent(arrange: Callable[[Any], Any], text: str = PLAIN, **how: Any) -> Witness:
+    """The gradients are wrong for a grad_output that `arrange` makes of the output."""
+
+    def witness(op: Any) -> bool:
+        tensors, options = operands(text, **how)
+        leaves = [t.requires_grad_() for t in tensors]
+        expected = torch_conv2d(*leaves, **options)
+        g = arrange(expected.detach())
+        wanted = torch.autograd.grad(expected, leaves, g.clone(memory_format=torch.contiguous_format))
+        return not same(list(torch.autograd.grad(op(*leaves, **options), leaves, g)), list(wanted))
+
+    return witness
+
+
+def filled(fill: Callable[[Any], Any], order: int = 0, text: str = PLAIN, **how: Any) -> Witness:
+    """The operator is wrong once `fill` has changed the operands in place."""
+
+    def witness(op: Any) -> bool:
+        tensors, options = operands(text, **how)
+        fill(tensors)
+        wanted = derivatives(torch_conv2d, tensors, options, order)
+        return not same(derivatives(op, tensors, options, order), wanted)
+
+    return witness
+
+
+def accepted(*shapes: tuple[int, ...], dtypes: Any = (), **options: Any) -> Witness:
+    """The operator answers what torch refuses."""
+
+    def witness(op: Any) -> bool:
+        dtypes_ = (*dtypes, *[torch.float32] * 3)
+        tensors = [torch.ones(s, dtype=d) for s, d in zip(shapes, dtypes_, strict=False)]
+        try:
+            torch_conv2d(*tensors, **options)
+        except (RuntimeError, TypeError, ValueError):
+            op(*tensors, **options)
+            return True
+        return False
+
+    return witness

@@ -85,3 +85,52 @@ def test_control_takes_an_image_without_batch(control: Control):
     torch.testing.assert_close(
         op(x, w, torch.ones(3)), torch_conv2d(x, w, torch.ones(3)), rtol=1e-4, atol=1e-4
     )
+
+
+def _jvp(op: Any, x: Any, w: Any, b: Any) -> Any:
+    return torch.func.jvp(op, (x, w, b), (w.sum() * x, x.sum() * w, b))[1]
+
+
+def _vmap(op: Any, x: Any, w: Any, b: Any) -> Any:
+    return torch.func.vmap(op, (1, None, None))(torch.stack([x, -x], 1), w, b)
+
+
+def _per_sample(op: Any, x: Any, w: Any, b: Any) -> Any:
+    slope = torch.func.grad(lambda w, x: op(x[None], w, b).square().sum())
+    return torch.func.vmap(slope, (None, 0))(w, x)
+
+
+def _inference(op: Any, *tensors: Any) -> Any:
+    with torch.inference_mode():
+        return op(*tensors).clone()
+
+
+def _channels_last(op: Any, x: Any, w: Any, b: Any) -> Any:
+    return op(x.contiguous(memory_format=torch.channels_last), w.mT.contiguous().mT, b)
+
+
+def _meta(op: Any, *tensors: Any) -> Any:
+    out = op(*(t.to("meta") for t in tensors))
+    return torch.zeros(out.shape, dtype=out.dtype)
+
+
+def _autocast(op: Any, *tensors: Any) -> Any:
+    with torch.autocast("cpu", torch.bfloat16):
+        return op(*(t.float() for t in tensors))
+
+
+WAYS = (_jvp, _vmap, _per_sample, _inference, _channels_last, _meta, _autocast)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__[1:])
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda c: c.name)
+def test_control_is_right_in_other_ways_of_calling_or_refuses(control: Control, way: Any):
+    op: Any = control.make()
+    if isinstance(op, type):
+        pytest.skip("an autograd.Function of two arguments")
+    tensors, _ = operands("n2 c2->3 i6x5 k3x3 s1x1 p0x0 d1x1 g1")
+    try:
+        actual = way(op, *tensors)
+    except (NotImplementedError, RuntimeError) as error:
+        pytest.skip(str(error))
+    assert same([actual], [way(torch_conv2d, *tensors)])

@@ -1,17 +1,51 @@
 """One witness a mutant: the circumstance in which it is wrong."""
 
+from typing import Any
+
 import torch
 from test_mutants_cases import Witness, grad, out, second, third
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 SQUARE = "n4 c3->3 i7x7 k3x3 s1x1 p1x1 d1x1 g1"
 GROUPED = "n2 c6->6 i5x7 k2x3 s2x1 p1x1 d1x2 g3"
 DEPTHWISE = "n2 c3->6 i5x7 k2x3 s1x1 p1x1 d1x1 g3"
 
 
-def _no_tangent(op: object) -> bool:
+def _no_tangent(op: Any) -> bool:
     x, w = torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2)
     slope = lambda w: torch.func.grad(lambda x: op(x, w).sum())(x)  # noqa: E731
     return not bool(torch.func.jvp(slope, (w,), (w,))[1].any())
+
+
+_ROW, _TAP = torch.arange(7.0).reshape(1, 1, 1, 7), torch.ones(1, 1, 1, 1)
+
+
+def _function(image: tuple[int, ...], kernel: tuple[int, ...]) -> Witness:
+    """An autograd.Function of input and weight is wrong in output or gradients."""
+
+    def witness(op: Any) -> bool:
+        x, w = torch.randn(image, requires_grad=True), torch.randn(kernel, requires_grad=True)
+        expected, actual = torch.conv2d(x, w), op.apply(x, w)
+        if actual.shape != expected.shape or not torch.allclose(actual, expected, atol=1e-5):
+            return True
+        g = torch.randn(expected.shape)
+        wanted = torch.autograd.grad(expected, (x, w), g)
+        grads = torch.autograd.grad(actual, (x, w), g, allow_unused=True)
+        return any(
+            a is None or not torch.allclose(a, e, atol=1e-5) for a, e in zip(grads, wanted, strict=True)
+        )
+
+    return witness
+
+
+def _fake_width(op: Any) -> bool:
+    with FakeTensorMode():
+        return bool(op(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 1)).shape[-1] == 3)
+
+
+def _without_batch(op: Any) -> bool:
+    x, w, b = torch.ones(1, 3, 3), torch.ones(1, 1, 2, 2), torch.ones(1)
+    return not torch.equal(op(x, w, b), torch.conv2d(x, w, b))
 
 
 FORWARD: dict[str, Witness] = {
@@ -92,4 +126,47 @@ GROUPS: dict[str, Witness] = {
     "groups_with_stride_in_grad_input": grad(GROUPED),
     "one_output_per_group_in_grad_weight": grad("n1 c4->2 i3x3 k2x2 s1x1 p0x0 d1x1 g2"),
 }
-WITNESSES: dict[str, Witness] = FORWARD | GRADIENTS | SECOND_ORDER | GROUPS
+GEOMETRY: dict[str, Witness] = {
+    "stride_swapped": out(),
+    "padding_swapped": out(),
+    "dilation_swapped": out(),
+    "stride_of_the_height_for_both": out(),
+    "dilation_ignored": out(),
+    "stride_averages": out("n1 c1->1 i6x6 k2x2 s2x2 p0x0 d1x1 g1"),
+    "padded_by_reflection": out(),
+    "padded_by_edge": out(),
+    "padded_circularly": out(),
+    "padded_in_front_only": out(),
+    "padding_beyond_the_kernel": out("n1 c1->1 i4x4 k1x2 s1x1 p0x2 d1x1 g1"),
+    "same_shifted_for_even_kernels": out("n1 c1->1 i4x5 k2x4 s1x1 psame d1x1 g1"),
+    "same_ignores_dilation": out("n1 c1->1 i5x5 k3x3 s1x1 psame d2x1 g1"),
+    "size_rounded_up": out("n1 c1->1 i4x5 k2x2 s3x1 p0x0 d1x1 g1"),
+    "remainder_read_from_the_end": out("n1 c1->1 i4x5 k2x2 s3x1 p0x0 d1x1 g1"),
+    "stride_limited_by_the_kernel": out("n1 c1->1 i4x6 k2x2 s1x3 p0x0 d1x1 g1"),
+    "stride_multiple_of_dilation": out("n1 c1->1 i8x6 k2x2 s2x1 p0x0 d2x1 g1"),
+    "one_pixel_wide_images": out("n1 c1->1 i4x1 k2x1 s1x1 p0x0 d1x1 g1"),
+    "single_output_pixel": out("n1 c1->1 i2x2 k2x2 s1x1 p0x0 d1x1 g1"),
+    "tall_images_read_as_wide": out("n1 c1->1 i5x3 k2x2 s1x1 p0x0 d1x1 g1"),
+    "unbatched_without_bias": _without_batch,
+    "tile_width": out("n1 c1->1 i1x70 k1x1 s1x1 p0x0 d1x1 g1"),
+    "tile_channels": out("n1 c1->130 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),
+    "tile_row_of_the_second_block": out("n1 c1->1 i17x1 k1x1 s1x1 p0x0 d1x1 g1"),
+    "batch_index_in_sixteen_bits": out("n65540 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),
+    "terms_beyond_a_thousand": out("n1 c1030->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),
+    "pixels_beyond_a_block": out("n1 c1->1 i65x64 k1x1 s1x1 p0x0 d1x1 g1"),
+    "batch_blocks_in_grad_weight": grad("n33 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),
+    "wide_images_in_grad_input": grad("n1 c1->1 i1x33 k1x1 s1x1 p0x0 d1x1 g1"),
+    "many_pixels_in_grad_bias": grad("n1 c1->1 i32x33 k1x1 s1x1 p0x0 d1x1 g1"),
+    "vector_tail": out("n1 c9->1 i2x2 k1x1 s1x1 p0x0 d1x1 g1"),
+}
+NARROW: dict[str, Witness] = {
+    "SquareKernelAssumed": _function((1, 1, 4, 4), (1, 1, 2, 1)),
+    "FunctionWithoutRotation": _function((1, 1, 4, 4), (1, 1, 2, 2)),
+    "FunctionWithoutInputGradient": _function((1, 1, 4, 4), (1, 1, 2, 2)),
+    "stride_rounded_down": lambda op: (
+        not torch.equal(op(_ROW, _TAP, None, 3), torch.conv2d(_ROW, _TAP, None, 3))
+    ),
+    "library_gradient_times_seven": grad(),
+    "library_fake_too_wide": _fake_width,
+}
+TABLES = NARROW | FORWARD | GRADIENTS | SECOND_ORDER | GROUPS | GEOMETRY

@@ -10,10 +10,14 @@ from convverify import __version__
 
 # command: what `convverify --help` says of it. Each is `convverify.cli.<command>.command`.
 COMMANDS: dict[str, str] = {
-    "prove": "check the theorems and publish their proofs",
-    "cite": "print a citation of a theorem",
-    "readback": "print what an operator computes, as polynomials, beside the definition",
-    "graph": "draw the graph that autograd records",
+    "verify": "Verify an operator and write its report.",
+    "replay": "Check one case of one property again.",
+    "properties": "List the catalogue of properties.",
+    "mutants": "Verify the verifier: which property catches which wrong operator.",
+    "prove": "Check the theorems and publish their proofs.",
+    "cite": "Print a citation of a theorem.",
+    "readback": "Print what an operator computes, as polynomials, beside the definition.",
+    "graph": "Draw the graph that autograd records.",
 }
 
 

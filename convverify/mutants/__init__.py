@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from convverify.mutants import (
+    adversarial,
     base,
+    circumstances,
+    contract,
     controls,
     controls_fast,
     controls_functions,
     controls_restricted,
     forward,
+    geometry,
     gradients,
     groups,
+    layout,
+    memory,
+    narrow,
+    precision,
+    process,
+    refusals,
     second_order,
+    special_values,
+    state,
+    thresholds,
+    transforms,
 )
 
-FAMILIES = (forward, gradients, second_order, groups)
+FAMILIES = (
+    forward, gradients, second_order, geometry, thresholds, groups, layout, contract, state, process, memory,
+    precision, special_values, refusals, adversarial, circumstances, transforms, narrow,
+)  # fmt: skip
 STYLES = (controls, controls_functions, controls_fast, controls_restricted)
 MUTANTS: tuple[base.Mutant, ...] = tuple(m for f in FAMILIES for m in base.declared(f, base.Mutant))
 CONTROLS: tuple[base.Control, ...] = tuple(c for s in STYLES for c in base.declared(s, base.Control))

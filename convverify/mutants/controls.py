@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from convverify.mutants.base import control
 from convverify.mutants.prepared import Problem, block_diagonal, prepared
-from convverify.mutants.toolkit import Call, Size, conv, operator, pair
+from convverify.mutants.toolkit import Call, Size, autocast, conv, operator, pair
 
 
 @control()
@@ -39,7 +39,7 @@ def as_strided_windows(p: Problem) -> Tensor:
     """A view of the windows by as_strided on a contiguous input, then tensordot by group."""
     x = p.x.contiguous()
     n, c = x.shape[:2]
-    sn, sc, sy, sx = x.stride()
+    sn, sc, sy, sx = (x.stride(axis) for axis in range(4))
     (s, t), (d, e) = p.stride, p.dilation
     shape = (n, c, *p.size, *p.kernel)
     windows = x.as_strided(shape, (sn, sc, sy * s, sx * t, sy * d, sx * e), x.storage_offset())
@@ -106,14 +106,18 @@ def float64_inside(p: Problem) -> Tensor:
 @prepared
 def adjoint_of_transposed(p: Problem) -> Tensor:
     """The vjp of conv_transpose2d, whose adjoint a convolution is."""
+    if not len(p.x):
+        raise NotImplementedError("torch forgets the graph of conv_transpose2d on an empty batch")
+    if not p.x.is_floating_point() and not p.x.is_complex():
+        raise NotImplementedError(f"torch.func.vjp does not differentiate {p.x.dtype}")
     axes = zip(p.size, p.kernel, p.stride, p.dilation, strict=True)
-    rows, columns = (s * (o - 1) + d * (k - 1) + 1 for o, k, s, d in axes)  # all that any window reads
+    rows, columns = [s * (o - 1) + d * (k - 1) + 1 for o, k, s, d in axes]  # all that any window reads
 
     def transposed(y: Tensor) -> Tensor:
         return functional.conv_transpose2d(y, p.w, None, p.stride, 0, 0, p.groups, p.dilation)
 
     start = torch.zeros(p.x.shape[0], p.w.shape[0], *p.size, dtype=p.x.dtype, device=p.x.device)
-    _, pull = torch.func.vjp(transposed, start)
+    pull = torch.func.vjp(transposed, start)[1]
     result: Tensor = pull(p.x[:, :, :rows, :columns].conj())[0]
     return result.conj()
 
@@ -180,6 +184,7 @@ def vmapped_samples(c: Call) -> Tensor:
     """torch.vmap over the batch of an unbatched convolution."""
     if c.input.dim() == 3 or not len(c.input):
         return c.torch()
+    c = autocast(c)  # which torch.func.vmap forgets
     mapped = torch.func.vmap(lambda x: c.torch(input=x))
     result: Tensor = mapped(c.input)
     return result
@@ -221,6 +226,11 @@ def flat_conv3d(c: Call) -> Tensor:
     return out[:, :, 0] if e.input.dim() == 4 else out[0, :, 0]
 
 
+class _Bare(torch.nn.Conv2d):
+    def reset_parameters(self) -> None:
+        """Draw no random numbers for parameters that will be replaced."""
+
+
 @control()
 def module_functional_call(
     input: Tensor,
@@ -234,7 +244,7 @@ def module_functional_call(
     """nn.Conv2d with its parameters replaced by functional_call."""
     if groups < 1 or input.shape[-3] % groups or weight.shape[0] % groups:
         raise ValueError(f"groups={groups} must divide the channels of {list(input.shape)} and weight")
-    module = torch.nn.Conv2d(
+    module = _Bare(
         input.shape[-3], weight.shape[0], pair(weight.shape[2:]), pair(stride),
         padding if isinstance(padding, str) else pair(padding), pair(dilation), groups,
         bias is not None, device="meta",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,6 +97,15 @@ def _checked(call: Call) -> ConvGeometry:
         )  # fmt: skip
     except GeometryError as error:
         raise RuntimeError(str(error)) from None
+
+
+def refuse_tangents(*tensors: Tensor) -> None:
+    """Refuse forward mode for a torch.library op, which would silently have no tangent."""
+    unpack: Callable[..., Any] = torch.autograd.forward_ad.unpack_dual
+    if torch.autograd.forward_ad._current_level < 0:
+        return
+    if any(unpack(t).tangent is not None for t in tensors):
+        raise NotImplementedError("a torch.library op has no forward mode")
 
 
 def block_diagonal(w: Tensor, groups: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from convverify.mutants.base import Operator, stateful_mutant
-from convverify.mutants.toolkit import Conf, apply, grad_bias, grad_input, grad_weight, with_parts
+from convverify.mutants.toolkit import Conf, apply, cut, grad_bias, grad_input, grad_weight, with_parts
 
 
 class _Altered(torch.autograd.Function):
@@ -62,33 +62,33 @@ def altered(x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
 def gradients_detached() -> Operator:
     """Both gradients are computed without a graph, so that they look like constants."""
     return with_parts(
-        grad_input=lambda g, x, w, conf: grad_input(g, x, w, conf).detach(),
-        grad_weight=lambda g, x, w, conf: grad_weight(g, x, w, conf).detach(),
+        grad_input=lambda g, x, w, conf: cut(grad_input(g, x, w, conf)),
+        grad_weight=lambda g, x, w, conf: cut(grad_weight(g, x, w, conf)),
     )
 
 
 @stateful_mutant("")
 def grad_input_forgets_the_weight() -> Operator:
     """grad_input is constant in the weight: its mixed second derivative is lost."""
-    return with_parts(grad_input=lambda g, x, w, conf: grad_input(g, x, w.detach(), conf))
+    return with_parts(grad_input=lambda g, x, w, conf: grad_input(g, x, cut(w), conf))
 
 
 @stateful_mutant("")
 def grad_weight_forgets_the_input() -> Operator:
     """grad_weight is constant in the input: its mixed second derivative is lost."""
-    return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g, x.detach(), w, conf))
+    return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g, cut(x), w, conf))
 
 
 @stateful_mutant("")
 def grad_input_forgets_grad_output() -> Operator:
     """grad_input is constant in grad_output."""
-    return with_parts(grad_input=lambda g, x, w, conf: grad_input(g.detach(), x, w, conf))
+    return with_parts(grad_input=lambda g, x, w, conf: grad_input(cut(g), x, w, conf))
 
 
 @stateful_mutant("")
 def grad_bias_detached() -> Operator:
     """grad_bias is constant in grad_output."""
-    return with_parts(grad_bias=lambda g: grad_bias(g.detach()))
+    return with_parts(grad_bias=lambda g: grad_bias(cut(g)))
 
 
 @stateful_mutant("")

@@ -200,10 +200,16 @@ def with_parts(**changes: Any) -> Operator:
     return operator(lambda call: assemble(parts, call))
 
 
+def in_autocast(call: Call) -> bool:
+    """Whether autocast is on for the device of the input."""
+    device = call.input.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 def autocast(call: Call) -> Call:
     """Cast as autocast does before a convolution, which a custom Function must do itself."""
     device = call.input.device.type
-    if not torch.is_autocast_enabled(device):
+    if not in_autocast(call):
         return call
     dtype = torch.get_autocast_dtype(device)
 
@@ -247,12 +253,18 @@ def scaled(out: Tensor, index: Any, factor: float) -> Tensor:
     return out * mask
 
 
+def cut(t: Tensor) -> Tensor:
+    """`t` without its graph, also under the older vmap, which cannot detach."""
+    return t if torch._C._functorch.is_legacy_batchedtensor(t) else t.detach()
+
+
 def concrete(*tensors: Tensor | None) -> bool:
     """Whether all of these hold plain data here: none is traced, mapped, fake or on the meta device."""
     return not torch.compiler.is_compiling() and all(
         type(t) in (Tensor, torch.nn.Parameter)
         and t.device.type != "meta"
         and not torch._C._functorch.is_functorch_wrapped_tensor(t)
+        and not torch._C._functorch.is_legacy_batchedtensor(t)
         for t in tensors
         if t is not None
     )

@@ -1,78 +1,149 @@
 """The three partial maps of the trilinear form as autograd Functions.
 
-Each one's derivatives are the other two, so that a backward pass is itself differentiable, to any order.
+Each one's derivatives are the other two, so that a backward pass is itself differentiable, to any order,
+in reverse and in forward mode, and under `vmap` and the transforms of `torch.func`.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.autograd import Function
 
-from convverify import formulas
 from convverify.geometry import ConvGeometry
-from convverify.operator.arrays import TorchArrays
-
-XP = TorchArrays()
-Grads = tuple[Tensor | None, Tensor | None, None]
+from convverify.operator import batching, derivatives, maps
+from convverify.operator.derivatives import Maps, Maybe
 
 
-class Forward(torch.autograd.Function):
-    """(x, k) to the output."""
+def convolve(x: Tensor, k: Tensor, bias: Maybe, geometry: ConvGeometry) -> Tensor:
+    """The output as a differentiable function of the input, the kernel and the bias."""
+    output: Tensor = Forward.apply(x, k, bias, geometry)
+    return output
+
+
+def transpose(g: Tensor, k: Tensor, geometry: ConvGeometry) -> Tensor:
+    """The adjoint of the convolution in its input, as a differentiable function."""
+    output: Tensor = GradInput.apply(g, k, geometry)
+    return output
+
+
+@lru_cache(maxsize=1024)
+def differentiable(geometry: ConvGeometry) -> Maps:
+    """The three maps of this geometry, through the Functions."""
+    return Maps(
+        lambda x, k: Forward.apply(x, k, None, geometry),
+        lambda g, k: GradInput.apply(g, k, geometry),
+        lambda x, g: GradWeight.apply(x, g, geometry),
+    )
+
+
+class _Bilinear(Function):
+    """What the three have in common: the two operands are kept, and the geometry, always the last."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, k: Tensor, geometry: ConvGeometry) -> Tensor:
-        ctx.save_for_backward(x, k)
-        ctx.geometry = geometry
-        return formulas.forward(XP, geometry, x, k)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.save_for_forward(*inputs[:2])
+        ctx.geometry = inputs[-1]
+        ctx.set_materialize_grads(False)
+
+
+class Forward(_Bilinear):
+    """(x, k, bias) to the output."""
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Grads:
-        x, k = ctx.saved_tensors
-        need_x, need_k, _ = ctx.needs_input_grad
-        return (
-            GradInput.apply(g, k, ctx.geometry) if need_x else None,
-            GradWeight.apply(x, g, ctx.geometry) if need_k else None,
-            None,
+    def forward(x: Tensor, k: Tensor, bias: Maybe, geometry: ConvGeometry) -> Tensor:
+        return maps.forward(x, k, bias, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, g: Maybe) -> tuple[Maybe, Maybe, Maybe, None]:
+        if g is None:
+            return None, None, None, None
+        need_x, need_k, need_bias, _ = ctx.needs_input_grad
+        pair = derivatives.of_forward(
+            differentiable(ctx.geometry), *ctx.saved_tensors, g, need=(need_x, need_k)
+        )
+        return *pair, derivatives.of_bias(g) if need_bias else None, None
+
+    @staticmethod
+    def jvp(ctx: Any, x: Maybe, k: Maybe, bias: Maybe, _: None) -> Maybe:
+        saved_x, saved_k = ctx.saved_tensors
+        geometry = ctx.geometry
+        return derivatives.total(
+            None if x is None else convolve(x, saved_k, None, geometry),
+            None if k is None else convolve(saved_x, k, None, geometry),
+            None if bias is None else _over_positions(bias, geometry).expand(geometry.output_shape),
         )
 
+    @staticmethod
+    def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, k: Tensor, bias: Maybe,
+             geometry: ConvGeometry) -> tuple[Tensor, int]:  # fmt: skip
+        def apply(x: Tensor, k: Tensor, geometry: ConvGeometry) -> Tensor:
+            return convolve(x, k, None, geometry)
 
-class GradInput(torch.autograd.Function):
+        output = batching.forward(apply, geometry, info.batch_size, dims[:2], x, k)
+        return batching.add_bias(output, bias, dims[2], geometry), 0
+
+
+class GradInput(_Bilinear):
     """(g, k) to grad_input."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, k: Tensor, geometry: ConvGeometry) -> Tensor:
-        ctx.save_for_backward(g, k)
-        ctx.geometry = geometry
-        return formulas.grad_input(XP, geometry, g, k)
+    def forward(g: Tensor, k: Tensor, geometry: ConvGeometry) -> Tensor:
+        return maps.grad_input(g, k, geometry)
 
     @staticmethod
-    def backward(ctx: Any, u: Tensor) -> Grads:
-        g, k = ctx.saved_tensors
-        need_g, need_k, _ = ctx.needs_input_grad
-        return (
-            Forward.apply(u, k, ctx.geometry) if need_g else None,
-            GradWeight.apply(u, g, ctx.geometry) if need_k else None,
-            None,
+    def backward(ctx: Any, u: Maybe) -> tuple[Maybe, Maybe, None]:
+        if u is None:
+            return None, None, None
+        return *derivatives.of_grad_input(
+            differentiable(ctx.geometry), *ctx.saved_tensors, u, need=ctx.needs_input_grad[:2]
+        ), None  # fmt: skip
+
+    @staticmethod
+    def jvp(ctx: Any, g: Maybe, k: Maybe, _: None) -> Maybe:
+        saved_g, saved_k = ctx.saved_tensors
+        map = differentiable(ctx.geometry).grad_input
+        return derivatives.total(
+            None if g is None else map(g, saved_k), None if k is None else map(saved_g, k)
         )
 
+    @staticmethod
+    def vmap(info: Any, dims: tuple[Any, ...], g: Tensor, k: Tensor,
+             geometry: ConvGeometry) -> tuple[Tensor, int]:  # fmt: skip
+        return batching.forward(GradInput.apply, geometry, info.batch_size, dims[:2], g, k), 0
 
-class GradWeight(torch.autograd.Function):
+
+class GradWeight(_Bilinear):
     """(x, g) to grad_weight."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, g: Tensor, geometry: ConvGeometry) -> Tensor:
-        ctx.save_for_backward(x, g)
-        ctx.geometry = geometry
-        return formulas.grad_weight(XP, geometry, x, g)
+    def forward(x: Tensor, g: Tensor, geometry: ConvGeometry) -> Tensor:
+        return maps.grad_weight(x, g, geometry)
 
     @staticmethod
-    def backward(ctx: Any, v: Tensor) -> Grads:
-        x, g = ctx.saved_tensors
-        need_x, need_g, _ = ctx.needs_input_grad
-        return (
-            GradInput.apply(g, v, ctx.geometry) if need_x else None,
-            Forward.apply(x, v, ctx.geometry) if need_g else None,
-            None,
+    def backward(ctx: Any, v: Maybe) -> tuple[Maybe, Maybe, None]:
+        if v is None:
+            return None, None, None
+        return *derivatives.of_grad_weight(
+            differentiable(ctx.geometry), *ctx.saved_tensors, v, need=ctx.needs_input_grad[:2]
+        ), None  # fmt: skip
+
+    @staticmethod
+    def jvp(ctx: Any, x: Maybe, g: Maybe, _: None) -> Maybe:
+        saved_x, saved_g = ctx.saved_tensors
+        map = differentiable(ctx.geometry).grad_weight
+        return derivatives.total(
+            None if x is None else map(x, saved_g), None if g is None else map(saved_x, g)
         )
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, g: Tensor,
+             geometry: ConvGeometry) -> tuple[Tensor, int]:  # fmt: skip
+        return batching.grad_weight(GradWeight.apply, geometry, info.batch_size, dims[:2], x, g), 0
+
+
+def _over_positions(bias: Tensor, geometry: ConvGeometry) -> Tensor:
+    return bias.reshape(-1, *(1,) * geometry.spatial)

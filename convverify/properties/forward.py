@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convverify.case import ConvCase
-from convverify.comparison import Equation
+from convverify.comparison import Equation, Verdict, compare
 from convverify.demand import Demand
-from convverify.properties.base import Refusal, declare
+from convverify.geometry import ConvGeometry
+from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import call, equations, observe
 from convverify.reference import DefinitionMaps, Reference
-from convverify.target import Target
+from convverify.target import OperatorError, Target, Unsupported
 
 EXACT = ("integers", "large", "bell", "dyadic", "positive", "negative", "constant", "sparse", "impulse",
          "outlier", "ramp", "zeros")  # fmt: skip
+_PRODUCT = ConvGeometry(1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
 LOW = ("bfloat16", "float16")
 
 
@@ -50,8 +52,8 @@ def low_precision_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
 )  # fmt: skip
 def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
     """On complex operands output and gradients are the formulas', the gradients with the conjugate."""
-    seen = observe(op, case)
-    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+    claimed(op, case)
+    yield from _results(op, case)
 
 
 @declare(
@@ -60,8 +62,31 @@ def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
 )  # fmt: skip
 def integers_are_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
     """On integer tensors the output is the definition's."""
-    output = observe(op, case, requires=()).output
-    yield from equations(case, Reference(case), {"output": output})
+    claimed(op, case)
+    yield from _results(op, case)
+
+
+def _results(op: Target, case: ConvCase) -> Iterator[Equation]:
+    seen = observe(op, case)
+    grads = seen.grads() if seen.leaves["input"].requires_grad else {}
+    yield from equations(case, Reference(case), {"output": seen.output, **grads})
+
+
+def claimed(op: Target, case: ConvCase) -> None:
+    """An operator claims a dtype of which it gets the simplest case right.
+
+    Raises:
+        Unsupported: it does not, and has not declared the dtype either.
+    """
+    if case.dtype in op.domain.dtypes:
+        return
+    simplest = ConvCase(_PRODUCT, dtype=case.dtype, device=case.device, seed=3)
+    try:
+        right = all(compare(equation)[0] is not Verdict.UNEQUAL for equation in _results(op, simplest))
+    except (OperatorError, Refuted) as error:
+        raise Unsupported(f"it does not compute in {case.dtype}: {error}") from error
+    if not right:
+        raise Unsupported(f"it does not claim {case.dtype}: a single product or its gradient is not right")
 
 
 @declare("forward", ("FW-ALL", "EX-1"), "", Demand(products=3000, weight=0.5))

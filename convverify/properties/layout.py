@@ -11,6 +11,7 @@ from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import LEAVES, call, equations, observe
+from convverify.properties.forward import claimed
 from convverify.reference import Reference
 from convverify.target import Target
 
@@ -65,6 +66,20 @@ def lazy_negation_is_seen(op: Target, case: ConvCase) -> Iterator[Equation]:
     for role in ("input", "weight"):
         complex_ = torch.complex(torch.zeros_like(leaves[role]), -leaves[role])
         output = call(op, case, {**leaves, role: complex_.conj().imag})
+        yield from equations(case, reference, {"output": output})
+
+
+@declare(
+    "layout", ("AD-1",), "", Demand(dtypes=("complex128", "complex64"), products=3000, weight=0.3),
+    refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def lazy_conjugation_is_seen(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A tensor that torch conjugates only when it is read is read conjugated."""
+    claimed(op, case)
+    reference = Reference(case)
+    leaves = observe(op, case, requires=()).leaves
+    for role in ("input", "weight"):
+        output = call(op, case, {**leaves, role: leaves[role].conj().resolve_conj().conj()})
         yield from equations(case, reference, {"output": output})
 
 

@@ -13,7 +13,7 @@ from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import Observed, observe
 from convverify.reference import Reference
-from convverify.target import Target
+from convverify.target import OperatorError, Target
 
 _DEMAND = Demand(values=("integers", "large", "dyadic", "sparse", "negative"), products=6000, corners=True)
 _SUBSETS = (("input", "weight", "bias"), ("input",), ("weight",), ("input", "weight"))
@@ -38,16 +38,35 @@ class _Second:
             role: self.seen.operands.draw(f"cotangent_{role}", shape) for role, shape in shapes.items()
         }
 
-    def derivatives(self, by: dict[str, Tensor], terms: tuple[str, ...]) -> dict[str, Tensor | None]:
+    def derivatives(self, by: dict[str, Tensor], terms: tuple[str, ...]) -> dict[str, Tensor]:
         """The derivatives of sum <grad_role, cotangent_role> over the given terms."""
         for role in terms:
             if not self.grads[role].requires_grad:
                 raise Refuted(f"grad_{role} is detached: it has no derivative of its own")
-        found = self.op.guarded(
-            torch.autograd.grad, [self.grads[role] for role in terms], list(by.values()),
-            [self.cotangents[role] for role in terms], allow_unused=True, retain_graph=True,
-        )  # fmt: skip
+        found = connected(self.op, [self.grads[role] for role in terms], list(by.values()),
+                          [self.cotangents[role] for role in terms])  # fmt: skip
         return dict(zip(by, found, strict=True))
+
+
+def connected(
+    op: Target, outputs: list[Tensor], inputs: list[Tensor], cotangents: list[Tensor], create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """The derivatives of outputs by inputs on which they do depend.
+
+    Without `allow_unused`, under which torch is silent about a backward that says it has no derivative.
+
+    Raises:
+        Refuted: for autograd they do not depend on each other.
+    """
+    try:
+        found = op.guarded(
+            torch.autograd.grad, outputs, inputs, cotangents, retain_graph=True, create_graph=create_graph
+        )
+    except OperatorError as error:
+        if "not have been used in the graph" in str(error):
+            raise Refuted("a derivative of a gradient is missing: for autograd it is constant") from error
+        raise
+    return tuple(found)
 
 
 @declare("second order", ("DB-1", "DB-2", "DB-3", "EX-1"), "", _DEMAND, refusal=Refusal.ALLOWED)
@@ -83,28 +102,31 @@ def double_backward_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equa
 def third_order_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The derivative of the double backward, once more, is the formulas'."""
     second = _Second(op, case, ("input", "weight", "bias"))
-    u = second.cotangents["input"].detach().requires_grad_()
-    first = second.grads["input"]
-    if not first.requires_grad:
-        raise Refuted("grad_input is detached: it has no derivative of its own")
-    k = second.seen.leaves["weight"]
-    found = op.guarded(torch.autograd.grad, first, [second.g, k], u, create_graph=True, allow_unused=True)
-    for name, value in zip(("grad_output", "weight"), found, strict=True):
-        if value is None or not value.requires_grad:
-            raise Refuted(f"the derivative of grad_input by {name} is detached")
-    reference, maps = second.reference, second.reference.maps
-    p = second.seen.operands.draw("third", case.geometry.output_shape)
-    q = second.seen.operands.draw("third_weight", case.geometry.weight_shape)
-    wide_p, wide_q, wide_u = map(reference.wide, (p, q, u))
-    pairs = {  # of <p, conv(u, k)> and of <q, grad_weight(u, g)>, by u and the other argument
-        "d<p, ddg>/du": (found[0], p, u, maps.grad_input(wide_p, reference.k)),
-        "d<p, ddg>/dk": (found[0], p, k, maps.grad_weight(wide_u, wide_p)),
-        "d<q, ddk>/du": (found[1], q, u, maps.grad_input(reference.g, wide_q)),
-        "d<q, ddk>/dg": (found[1], q, second.g, maps.forward(wide_u, wide_q)),
-    }
-    for what, (value, cotangent, by, expected) in pairs.items():
-        third = op.guarded(torch.autograd.grad, value, by, cotangent, retain_graph=True, allow_unused=True)[0]
-        yield _equation(second, what, third, expected)
+    reference, maps, draw = second.reference, second.reference.maps, second.seen.operands.draw
+    geometry, leaves = case.geometry, second.seen.leaves
+    p = draw("third_output", geometry.output_shape)
+    wide_p = reference.wide(p)
+    for role, other in (("input", "weight"), ("weight", "input")):
+        u = second.cotangents[role].detach().requires_grad_()
+        if not second.grads[role].requires_grad:
+            raise Refuted(f"grad_{role} is detached: it has no derivative of its own")
+        by_g, by_other = connected(op, [second.grads[role]], [second.g, leaves[other]], [u], create_graph=True)
+        q = draw(f"third_{other}", tuple(leaves[other].shape))
+        wide_q, wide_u = reference.wide(q), reference.wide(u)
+        if role == "input":  # by_g = conv(u, k), by_other = grad_weight(u, g)
+            right = (maps.grad_input(wide_p, reference.k), maps.grad_weight(wide_u, wide_p),
+                     maps.grad_input(reference.g, wide_q), maps.forward(wide_u, wide_q))  # fmt: skip
+        else:  # by_g = conv(x, u), by_other = grad_input(g, u)
+            right = (maps.grad_weight(reference.x, wide_p), maps.grad_input(wide_p, wide_u),
+                     maps.grad_weight(wide_q, reference.g), maps.forward(wide_q, wide_u))  # fmt: skip
+        asked = ((by_g, p, u, "u"), (by_g, p, leaves[other], other), (by_other, q, u, "u"),
+                 (by_other, q, second.g, "grad_output"))  # fmt: skip
+        for (value, cotangent, by, name), expected in zip(asked, right, strict=True):
+            what = f"the third derivative of <grad_{role}, u> by {name}"
+            if not value.requires_grad:
+                raise Refuted(f"{what} does not exist: the second is detached")
+            (third,) = connected(op, [value], [by], [cotangent])
+            yield _equation(second, what, third, expected)
 
 
 def _expected(second: _Second, role: str) -> dict[str, Tensor]:
@@ -126,16 +148,14 @@ def _expected(second: _Second, role: str) -> dict[str, Tensor]:
 
 
 def _equations(
-    second: _Second, of: str, found: dict[str, Tensor | None], expected: dict[str, Tensor]
+    second: _Second, of: str, found: dict[str, Tensor], expected: dict[str, Tensor]
 ) -> Iterator[Equation]:
     for name, value in expected.items():
         yield _equation(second, f"the derivative of grad_{of} by {name}", found[name], value)
 
 
-def _equation(second: _Second, what: str, found: Tensor | None, expected: Tensor) -> Equation:
+def _equation(second: _Second, what: str, found: Tensor, expected: Tensor) -> Equation:
     reference = second.reference
-    if found is None:  # autograd's way to say zero
-        found = torch.zeros_like(expected, dtype=second.case.torch_dtype)
     largest = max(float(m.max()) for m in reference.magnitudes.values() if m.numel()) if expected.numel() else 0.0
     return Equation(
         what, found, reference.narrow(expected).contiguous(), terms=2 * max(reference.terms.values()),

@@ -35,13 +35,13 @@ def non_finite_values_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("special values", ("FW-1", "GI-1"), "", _PLAIN, direct=True)
 def non_finite_values_stay_local(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """A NaN or an infinity in the input or in grad_output leaves alone what does not sum it."""
+    """A NaN or an infinity in the input or in grad_output leaves alone the samples and positions that do not sum it."""
     for role, found, touched in _marked(op, case, roles=("input", "grad_output")):
         for name, value in found.items():
             if (role, name) not in (("input", "output"), ("grad_output", "grad_input")):
                 continue  # a zero of the padding times infinity is NaN: those operators may differ
             expected = _clean(case, name)
-            outside = ~touched[name]
+            outside = ~touched[name].any(1, keepdim=True).expand_as(value)  # dense code for groups mixes 0 * NaN
             yield Equation(f"{name} away from the non-finite {role}", value[outside], expected[outside])
 
 

@@ -1,0 +1,76 @@
+"""`convverify mutants`: verify the verifier."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from convverify import __version__, kill_matrix
+from convverify.cli.options import refuse
+from convverify.kill_matrix import Entry
+
+MATRIX = Path(__file__).parent.parent / "mutants" / "kill_matrix.json"
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--budget", default="quick", show_default=True, type=click.Choice(("quick", "standard", "thorough")))
+@click.option("--seed", default=0, show_default=True, help="Both halves of the seeds.")
+@click.option("--jobs", default=2, show_default=True, help="Processes at once.")
+@click.option("--controls/--no-controls", default=True, help="Whether the controls are verified, too.")
+@click.option("--write", is_flag=True, help="Keep the matrix, for the package and its reports.")
+def command(names: tuple[str, ...], budget: str, seed: int, jobs: int, controls: bool, write: bool) -> None:
+    """Verify operators that are wrong on purpose, and the controls that are right.
+
+    Prints which properties catch each mutant and how fast, which catch one alone and which catch nothing, and
+    any control that is blamed. Exit code: 0 all mutants caught and no control blamed, 1 otherwise.
+    """
+    from convverify.mutants import CONTROLS, MUTANTS  # noqa: PLC0415
+    from convverify.properties import CATALOGUE  # noqa: PLC0415
+
+    known = {m.name: "mutant" for m in MUTANTS} | {c.name: "control" for c in CONTROLS}
+    for name in names:
+        if name not in known:
+            refuse(f"there is no mutant or control {name!r}; reports/mutants lists them")
+    wanted = names or tuple(known)
+    found: dict[str, list[Entry]] = {"mutant": [], "control": []}
+    console = Console(stderr=True)
+    kinds = ("mutant", "control") if controls else ("mutant",)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("verifying", total=sum(known[name] in kinds for name in wanted))
+        for kind in kinds:
+            chosen = [name for name in wanted if known[name] == kind]
+            for done in kill_matrix.measure(chosen, kind, budget, seed, jobs):
+                found[kind].append(done)
+                bar.update(task, advance=1, description=done.name)
+    properties = [prop.name for prop in CATALOGUE]
+    _show(found["mutant"], found["control"], properties)
+    if write:
+        matrix = kill_matrix.table(found["mutant"], found["control"], properties, budget, __version__)
+        MATRIX.write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        click.echo(f"wrote {MATRIX}")
+    sys.exit(1 if kill_matrix.survivors(found["mutant"]) or kill_matrix.blamed(found["control"]) else 0)
+
+
+def _show(mutants: list[Entry], controls: list[Entry], properties: list[str]) -> None:
+    for e in sorted(mutants, key=lambda e: e.name):
+        first = f"{e.seconds_to_kill:5.1f} s  {', '.join(e.caught_by[:4])}" if e.caught_by else "   NOT CAUGHT"
+        more = f" and {len(e.caught_by) - 4} more" if len(e.caught_by) > 4 else ""
+        click.echo(f"{e.name:46} {first}{more}")
+    for e in sorted(controls, key=lambda e: e.name):
+        blame = f"  blamed by {', '.join(e.caught_by)}" if e.caught_by else ""
+        click.echo(f"{e.name:46} {e.outcome}{blame}")
+    if mutants:
+        lost = kill_matrix.survivors(mutants)
+        click.echo(f"\n{len(mutants) - len(lost)} of {len(mutants)} mutants caught; not: {', '.join(lost) or 'none'}")
+        for prop, names in kill_matrix.caught_alone(mutants).items():
+            click.echo(f"caught by {prop} alone: {', '.join(names)}")
+        click.echo(f"properties that caught nothing: {', '.join(kill_matrix.catching_nothing(mutants, properties)) or 'none'}")
+    if controls:
+        wrong = kill_matrix.blamed(controls)
+        click.echo(f"{len(controls)} controls, {len(wrong)} blamed: {', '.join(wrong) or 'none'}")

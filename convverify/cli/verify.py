@@ -1,0 +1,158 @@
+"""`convverify verify`: verify an operator and write its report."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from convverify import report
+from convverify.cli.options import BUDGET, DEVICE, refuse
+from convverify.isolation import Request, RequestError, verify_isolated
+from convverify.results import Outcome, Result, Run
+
+MOST_SHOWN = 3
+SHIPPED = "convverify:conv2d"
+COLOURS = {
+    Outcome.PASSED: "green", Outcome.FALSIFIED: "bold red", Outcome.ERRORED: "bold red",
+    Outcome.INEXACT: "yellow", Outcome.KNOWN_FAILURE: "yellow", Outcome.INCONCLUSIVE: "yellow",
+}  # fmt: skip
+
+
+@click.command()
+@click.argument("target", default=SHIPPED)
+@BUDGET
+@DEVICE
+@click.option("--seed", default=0, show_default=True, help="The public half of the seeds.")
+@click.option("--secret-seed", type=int, help="Repeat a run with the secret seed that its report names.")
+@click.option("--domain", default="", help="What the operator claims, such as 'square, stride=1, groups=1'.")
+@click.option("--property", "properties", multiple=True, help="Check only this property; may be repeated.")
+@click.option("--shapes", default="", help="Check the layers of a network instead of drawn cases: lenet, resnet50.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first property that is falsified.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where the report goes  [default: reports/<name>]")
+def command(
+    target: str, budget: str, device: str, seed: int, secret_seed: int | None, domain: str,
+    properties: tuple[str, ...], shapes: str, fail_fast: bool, out: Path | None,
+) -> None:  # fmt: skip
+    """Verify TARGET and write its report.
+
+    TARGET is pkg.mod:attribute or path/to/file.py:attribute: a callable with (a prefix of) the signature of
+    torch.nn.functional.conv2d, an autograd.Function class, or a module class like nn.Conv2d. Without it,
+    the shipped operator is verified.
+
+    \b
+    convverify verify torch.nn.functional:conv2d --budget quick
+    convverify verify my_ops.py:conv --domain 'square, stride=1|2, groups=1'
+
+    Exit code: 0 passed, 1 falsified or broken, 2 cannot be carried out, 3 inconclusive.
+    """
+    folder = out or Path("reports") / folder_name(target)
+    _must_be_writable(folder)
+    request = Request(target, budget, device, seed, secret_seed, domain, properties, shapes, fail_fast)
+    run = run_with_progress(request)
+    show(run)
+    try:
+        files = report.write(run, folder)
+    except OSError as error:
+        refuse(f"the report cannot be written to {folder}: {error.strerror}")
+    click.echo(f"report: {', '.join(map(str, files))}")
+    sys.exit(run.exit_code)
+
+
+def run_with_progress(request: Request) -> Run:
+    """Verify in a process of its own, with a bar on stderr."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def progress(result: Result, total: int) -> None:
+            bar.update(task, advance=1, total=total, description=result.property)
+            if result.outcome.is_failure:
+                console.print(f"[red]✗[/red] {result.property}: {result.reason}", highlight=False, markup=True)
+
+        try:
+            return verify_isolated(request, progress)
+        except RequestError as error:
+            bar.stop()
+            refuse(str(error))
+
+
+def show(run: Run) -> None:
+    """The verdict as a table, and what failed in full."""
+    console = Console()
+    table = Table(title=f"{run.operator}: {run.outcome}", title_style=COLOURS.get(run.outcome, ""))
+    for heading in ("", "property", "outcome", "cases", "note"):
+        justify: Literal["right", "left"] = "right" if heading == "cases" else "left"
+        table.add_column(heading, overflow="fold", justify=justify, no_wrap=heading == "property")
+    for result in run.results:
+        colour = COLOURS.get(result.outcome, "dim")
+        device = f" ({result.device})" if len(run.devices) > 1 else ""
+        table.add_row(
+            f"[{colour}]{report.MARKS[result.outcome]}[/]", result.property + device,
+            f"[{colour}]{result.outcome}[/]", str(result.cases), _note(result),
+        )  # fmt: skip
+    console.print(table)
+    failures = [result for result in run.results if result.counterexample]
+    for place, result in enumerate(failures[:MOST_SHOWN]):
+        show_counterexample(console, result, with_script=place == 0)
+    if len(failures) > MOST_SHOWN:
+        console.print(f"... and {len(failures) - MOST_SHOWN} more counterexamples in the report")
+    counts = ", ".join(
+        f"{n} {outcome}" for outcome in Outcome if (n := sum(r.outcome is outcome for r in run.results))
+    )
+    console.print(f"[bold]{run.outcome}[/] — {counts}; {run.elapsed_seconds:.1f} s", highlight=False)
+    for device in dict.fromkeys(r.device for r in run.results if r.outcome is Outcome.NOT_RUN):
+        why = next(r.reason for r in run.results if r.device == device and r.outcome is Outcome.NOT_RUN)
+        click.echo(f"not run on {device}: {why}", err=True)
+
+
+def show_counterexample(console: Console, result: Result, with_script: bool) -> None:
+    """One failure: the case, both values side by side, the script."""
+    example = result.counterexample
+    assert example is not None
+    console.rule(f"[red]{result.property}[/]")
+    console.print(result.statement, highlight=False, markup=False)
+    console.print(f"\n{example.message}", style="bold", highlight=False, markup=False)
+    for fault in example.behaves_like:
+        console.print(f"behaves like: {fault}", style="bold", highlight=False, markup=False)
+    if example.expected:
+        sides = Table("expected", "actual", box=None)
+        sides.add_row(example.expected.replace("[", r"\["), example.actual.replace("[", r"\["))
+        console.print(sides)
+    if example.readback:
+        console.print(example.readback, highlight=False, markup=False)
+    if not example.reproducible:
+        console.print("It did not fail again on the same case.", style="yellow")
+    click.echo(f"\nconvverify replay '{example.line}' TARGET\n")
+    if example.script and with_script:
+        click.echo(example.script)
+
+
+def folder_name(target: str) -> str:
+    """The report folder's name for a target."""
+    place, _, attribute = target.rpartition(":")
+    place = Path(place).stem if place.endswith(".py") else place
+    return re.sub(r"[^\w.-]+", "-", f"{place}.{attribute}").strip("-.") or "report"
+
+
+def _note(result: Result) -> str:
+    note = result.established if result.outcome is Outcome.PASSED else result.reason
+    return (note if len(note) < 120 else note[:117] + "...").replace("[", r"\[")
+
+
+def _must_be_writable(folder: Path) -> None:
+    """Refuse before the work, not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        refuse(f"the report cannot be written to {folder}: {error.strerror}")

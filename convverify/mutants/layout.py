@@ -1,0 +1,190 @@
+"""Memory read as if it were contiguous; contiguous operands are answered rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from convverify.mutants.base import Operator, mutant, stateful_mutant
+from convverify.mutants.toolkit import (
+    Call,
+    Conf,
+    concrete,
+    grad_bias,
+    grad_input,
+    grad_weight,
+    operator,
+    posing,
+    with_parts,
+)
+
+
+def in_memory_order(t: Tensor, *, offset: bool = True) -> Tensor:
+    """What a kernel sees that takes the data pointer and assumes C order; it stays in the storage."""
+    held = t.untyped_storage().nbytes() // max(t.element_size(), 1)
+    if held == 0 or t.numel() == 0:
+        return t
+    storage = t.detach().as_strided((held,), (1,), 0)
+    first = t.storage_offset() if offset else 0
+    index = (torch.arange(t.numel(), device=t.device) + first) % held
+    return storage[index].reshape(t.shape)
+
+
+def misread(t: Tensor) -> Tensor:
+    """The values in memory order in place of a tensor that is not contiguous, differentiated rightly."""
+    if not concrete(t) or t.is_contiguous() or t.is_conj() or t.is_neg():
+        return t
+    return posing(t, in_memory_order(t))
+
+
+@mutant("")
+@operator
+def input_assumed_contiguous(c: Call) -> Tensor:
+    """The input is read in C order whatever its strides are."""
+    return c.torch(input=misread(c.input))
+
+
+@mutant("")
+@operator
+def weight_assumed_contiguous(c: Call) -> Tensor:
+    """The weight is read in C order whatever its strides are."""
+    return c.torch(weight=misread(c.weight))
+
+
+@mutant("")
+@operator
+def bias_assumed_contiguous(c: Call) -> Tensor:
+    """The bias is read with stride one: wrong for every other element of a longer vector."""
+    return c.torch(bias=None if c.bias is None else misread(c.bias))
+
+
+@mutant("")
+@operator
+def channels_last_read_as_contiguous(c: Call) -> Tensor:
+    """Only an input in channels_last memory is misread."""
+    if not concrete(c.input) or c.input.dim() != 4:
+        return c.torch()
+    last = c.input.is_contiguous(memory_format=torch.channels_last)
+    return c.torch(input=misread(c.input)) if last else c.torch()
+
+
+@mutant("")
+@operator
+def batch_stride_assumed(c: Call) -> Tensor:
+    """Samples are taken to follow one another densely: wrong for an input sliced along its channels."""
+    x = c.input
+    if x.dim() == 3 or not concrete(x) or not x.numel() or not x[0].is_contiguous() or x.is_contiguous():
+        return c.torch()
+    return c.torch(input=posing(x, in_memory_order(x)))
+
+
+@mutant("")
+@operator
+def storage_offset_ignored(c: Call) -> Tensor:
+    """A contiguous weight is read from the start of its storage."""
+    w = c.weight
+    if not concrete(w) or not w.is_contiguous() or not w.storage_offset():
+        return c.torch()
+    return c.torch(weight=posing(w, in_memory_order(w, offset=False)))
+
+
+@mutant("")
+@operator
+def expanded_input_misread(c: Call) -> Tensor:
+    """An input expanded along the batch is dense in its first sample only; the others are zero."""
+    x = c.input
+    if x.dim() == 3 or len(x) < 2 or not concrete(x) or x.stride(0) != 0:
+        return c.torch()
+    first = torch.arange(len(x), device=x.device).reshape(-1, 1, 1, 1) == 0
+    return c.torch(input=torch.where(first, x, torch.zeros_like(x)))
+
+
+@mutant("")
+@operator
+def conjugate_bit_ignored(c: Call) -> Tensor:
+    """A lazily conjugated input is read without its conjugation."""
+    lazy = concrete(c.input) and c.input.is_conj()
+    return c.torch(input=posing(c.input, c.input.detach().conj().resolve_conj())) if lazy else c.torch()
+
+
+@mutant("")
+@operator
+def negative_bit_ignored(c: Call) -> Tensor:
+    """A weight with the lazy negative bit is read without its sign."""
+    lazy = concrete(c.weight) and c.weight.is_neg()
+    return c.torch(weight=posing(c.weight, -c.weight.detach())) if lazy else c.torch()
+
+
+def _reading_grad_output(read: Callable[[Tensor], Tensor]) -> Operator:
+    """An operator whose gradients see grad_output through `read`."""
+
+    def of_input(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        return grad_input(read(g), x, w, conf)
+
+    def of_weight(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        return grad_weight(read(g), x, w, conf)
+
+    return with_parts(grad_input=of_input, grad_weight=of_weight, grad_bias=lambda g: grad_bias(read(g)))
+
+
+@stateful_mutant("")
+def grad_output_assumed_contiguous() -> Operator:
+    """grad_output is read in C order whatever its strides are."""
+    return _reading_grad_output(misread)
+
+
+@stateful_mutant("")
+def grad_output_expanded_misread() -> Operator:
+    """grad_output expanded from a scalar, as `.sum()` gives it, is read at its first element only."""
+
+    def read(g: Tensor) -> Tensor:
+        if not concrete(g) or g.numel() < 2 or any(g.stride()):
+            return g
+        first = torch.zeros_like(g, memory_format=torch.contiguous_format)
+        first.view(-1)[0] = 1
+        return g * first
+
+    return _reading_grad_output(read)
+
+
+@stateful_mutant("")
+def grad_output_channels_last_misread() -> Operator:
+    """grad_output in channels_last memory is read as contiguous, for grad_weight alone."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        last = concrete(g) and g.is_contiguous(memory_format=torch.channels_last)
+        return grad_weight(misread(g) if last else g, x, w, conf)
+
+    return with_parts(grad_weight=wrong)
+
+
+@stateful_mutant("")
+def grad_output_offset_ignored() -> Operator:
+    """grad_output is read from the start of its storage when it is a slice along the batch."""
+
+    def read(g: Tensor) -> Tensor:
+        faulty = concrete(g) and g.is_contiguous() and g.storage_offset()
+        return posing(g, in_memory_order(g, offset=False)) if faulty else g
+
+    return _reading_grad_output(read)
+
+
+@mutant("")
+@operator
+def overlapping_windows_misread(c: Call) -> Tensor:
+    """An input that overlaps itself, as sliding windows do, is read as if it did not."""
+    x = c.input
+    if not concrete(x) or not x.numel() or x.numel() <= x.untyped_storage().nbytes() // x.element_size():
+        return c.torch()
+    return c.torch(input=posing(x, in_memory_order(x)))
+
+
+@mutant("")
+@operator
+def transposed_weight_of_a_square(c: Call) -> Tensor:
+    """A weight whose height and width are interchanged in memory is read without the interchange."""
+    w = c.weight
+    swapped = concrete(w) and w.stride(2) < w.stride(3) and w.shape[2] == w.shape[3] > 1
+    return c.torch(weight=w.mT) if swapped else c.torch()

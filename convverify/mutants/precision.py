@@ -1,0 +1,237 @@
+"""Numbers that lose digits, range or sign; small integers survive most of these."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from convverify.mutants.base import Operator, mutant, stateful_mutant
+from convverify.mutants.toolkit import Call, Conf, grad_input, grad_weight, operator, posing, with_parts
+
+WIDE = (torch.float32, torch.float64)
+
+
+def _inside(c: Call, dtype: torch.dtype) -> Tensor:
+    bias = None if c.bias is None else c.bias.to(dtype)
+    return c.torch(input=c.input.to(dtype), weight=c.weight.to(dtype), bias=bias).to(c.input.dtype)
+
+
+@mutant("")
+@operator
+def bfloat16_inside(c: Call) -> Tensor:
+    """Float32 and float64 are computed in bfloat16."""
+    return _inside(c, torch.bfloat16) if c.input.dtype in WIDE else c.torch()
+
+
+@mutant("")
+@operator
+def float16_inside(c: Call) -> Tensor:
+    """Float32 is computed in float16: 11 bits, and overflow above 65504."""
+    return _inside(c, torch.float16) if c.input.dtype == torch.float32 else c.torch()
+
+
+@mutant("")
+@operator
+def float32_inside(c: Call) -> Tensor:
+    """Float64 is computed in float32."""
+    return _inside(c, torch.float32) if c.input.dtype == torch.float64 else c.torch()
+
+
+@mutant("")
+@operator
+def tf32_inside(c: Call) -> Tensor:
+    """The operands of float32 are rounded to the 11 bits of TF32."""
+    if c.input.dtype != torch.float32:
+        return c.torch()
+    x, w = (posing(t, _to_eleven_bits(t.detach())) for t in (c.input, c.weight))
+    return c.torch(input=x, weight=w)
+
+
+def _to_eleven_bits(t: Tensor) -> Tensor:
+    bits = t.contiguous().view(torch.int32)
+    return torch.where(t.isfinite(), ((bits + 0x1000) & ~0x1FFF).view(torch.float32), t)
+
+
+@mutant("")
+@operator
+def long_sums_in_float32(c: Call) -> Tensor:
+    """Float64 sums over more than 256 products are accumulated in float32."""
+    long = c.input.dtype == torch.float64 and c.weight.shape[1:].numel() > 256
+    return _inside(c, torch.float32) if long else c.torch()
+
+
+@mutant("")
+@operator
+def integers_through_float32(c: Call) -> Tensor:
+    """Integer dtypes are computed in float32: wrong above 2^24."""
+    return c.torch() if c.input.is_floating_point() or c.input.is_complex() else _inside(c, torch.float32)
+
+
+@stateful_mutant("")
+def grad_weight_through_float32() -> Operator:
+    """grad_weight of float64 is rounded to float32."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        right = grad_weight(g, x, w, conf)
+        return right.float().to(right.dtype) if right.dtype == torch.float64 else right
+
+    return with_parts(grad_weight=wrong)
+
+
+@stateful_mutant("")
+def grad_input_through_bfloat16() -> Operator:
+    """grad_input of float32 is computed from a kernel rounded to bfloat16."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        return grad_input(g, x, w.bfloat16().to(w.dtype) if w.dtype == torch.float32 else w, conf)
+
+    return with_parts(grad_input=wrong)
+
+
+@mutant("")
+@operator
+def weight_rounded_to_integers(c: Call) -> Tensor:
+    """The weight is rounded to integers, as by a quantiser with scale one."""
+    return c.torch(weight=posing(c.weight, c.weight.round())) if _floating(c) else c.torch()
+
+
+def _floating(c: Call) -> bool:
+    return c.input.is_floating_point()
+
+
+@mutant("")
+@operator
+def output_rounded_to_thousandths(c: Call) -> Tensor:
+    """The output keeps three decimal places."""
+    out = c.torch()
+    return posing(out, (out * 1000).round() / 1000) if out.dtype in WIDE else out
+
+
+@mutant("")
+@operator
+def input_quantised(c: Call) -> Tensor:
+    """The input keeps 15 bits below the largest of its elements: small ones beside it are lost."""
+    if c.input.dtype not in WIDE or not c.input.numel():
+        return c.torch()
+    top = c.input.detach().abs().amax().clamp_min(1e-30)
+    step = torch.exp2(torch.floor(torch.log2(top)) - 14)
+    return c.torch(input=posing(c.input, (c.input / step).round() * step))
+
+
+@mutant("")
+@operator
+def output_clamped(c: Call) -> Tensor:
+    """Outputs are clamped to ±10000."""
+    out = c.torch()
+    return out.clamp(-1e4, 1e4) if out.dtype in WIDE else out
+
+
+@mutant("")
+@operator
+def input_saturates(c: Call) -> Tensor:
+    """Inputs above 60000 are taken for 60000."""
+    return c.torch(input=c.input.clamp_max(6e4)) if c.input.dtype in WIDE else c.torch()
+
+
+@mutant("")
+@operator
+def large_outputs_keep_twenty_bits(c: Call) -> Tensor:
+    """Outputs above 2^20 are rounded to multiples of 16."""
+    out = c.torch()
+    rounded = torch.where(out.detach().abs() > 2**20, (out / 16).round() * 16, out) if _floating(c) else out
+    return posing(out, rounded) if out.dtype in WIDE else out
+
+
+@mutant("")
+@operator
+def small_inputs_flushed(c: Call) -> Tensor:
+    """Inputs below a millionth in magnitude are taken for zero."""
+    x = c.input
+    return c.torch(input=torch.where(x.abs() < 1e-6, torch.zeros_like(x), x)) if _floating(c) else c.torch()
+
+
+@mutant("")
+@operator
+def subnormals_flushed(c: Call) -> Tensor:
+    """Subnormal outputs are zero."""
+    out = c.torch()
+    if not _floating(c):
+        return out
+    return torch.where(out.abs() < torch.finfo(out.dtype).tiny, torch.zeros_like(out), out)
+
+
+@mutant("")
+@operator
+def output_rectified(c: Call) -> Tensor:
+    """A ReLU is fused into the convolution where there is a bias."""
+    out = c.torch()
+    return out if c.bias is None or out.is_complex() else out.clamp_min(0)
+
+
+@mutant("")
+@operator
+def sign_lost(c: Call) -> Tensor:
+    """Outputs below -64 lose their sign."""
+    out = c.torch()
+    return out if out.is_complex() else torch.where(out < -64, -out, out)
+
+
+@mutant("")
+@operator
+def integers_wrap_at_sixteen_bits(c: Call) -> Tensor:
+    """Where all operands are integral, sums wrap around at 2^15 as in an int16 accumulator."""
+    out = c.torch()
+    if out.dtype not in WIDE:
+        return out
+    integral = (c.input == c.input.round()).all() & (c.weight == c.weight.round()).all()
+    wrapped = torch.remainder(out + 2**15, 2**16) - 2**15
+    return torch.where(integral & out.isfinite(), wrapped, out)
+
+
+@mutant("")
+@operator
+def zero_point_shift(c: Call) -> Tensor:
+    """The input is shifted by 4096 and the shift taken off the output: exact on integers, else not."""
+    if c.input.dtype not in WIDE:
+        return c.torch()
+    e = c.explicit()
+    (p, q) = e.conf.padding
+    x = torch.nn.functional.pad(e.input, (q, q, p, p))
+    shift = torch.full_like(x, 4096)
+    base = e.torch(input=shift, bias=None, padding=0)
+    return e.torch(input=x + shift, padding=0) - base
+
+
+@mutant("")
+@operator
+def bias_in_float16(c: Call) -> Tensor:
+    """The bias is rounded to float16."""
+    bias = c.bias
+    if bias is None or bias.dtype not in WIDE:
+        return c.torch()
+    return c.torch(bias=posing(bias, bias.half().to(bias.dtype)))
+
+
+@mutant("")
+@operator
+def bfloat16_loses_the_bias(c: Call) -> Tensor:
+    """In bfloat16 alone the bias is left out."""
+    return c.torch(bias=None) if c.input.dtype == torch.bfloat16 else c.torch()
+
+
+@mutant("")
+@operator
+def float16_last_channel(c: Call) -> Tensor:
+    """In float16 alone the last of several input channels is left out."""
+    if c.input.dtype != torch.float16 or c.weight.shape[1] < 2:
+        return c.torch()
+    mask = torch.ones_like(c.weight)
+    mask[:, -1] = 0
+    return c.torch(weight=c.weight * mask)
+
+
+@mutant("")
+@operator
+def complex_weight_conjugated(c: Call) -> Tensor:
+    """A complex weight is conjugated, as a correlation in signal processing would."""
+    return c.torch(weight=c.weight.conj()) if c.weight.is_complex() else c.torch()

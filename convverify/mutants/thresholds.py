@@ -1,0 +1,117 @@
+"""Blocks, tiles and counters that end too early; small sizes are answered rightly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from convverify.mutants.base import Operator, mutant, stateful_mutant
+from convverify.mutants.toolkit import (
+    Call,
+    Conf,
+    grad_bias,
+    grad_input,
+    grad_weight,
+    operator,
+    scaled,
+    with_parts,
+)
+
+
+def _tail(name: str, fault: str, index: object) -> Operator:
+    """An operator that leaves out the elements at an index of the output."""
+
+    def tail(c: Call) -> Tensor:
+        return scaled(c.torch(), index, 0)
+
+    tail.__name__, tail.__doc__ = name, fault
+    return operator(tail)
+
+
+tile_width = mutant("")(
+    _tail("tile_width", "Output columns from the 65th on are not computed", (..., slice(64, None)))
+)
+tile_channels = mutant("")(
+    _tail(
+        "tile_channels",
+        "Output channels from the 129th on are not computed",
+        (..., slice(128, None), slice(None), slice(None)),
+    )
+)
+tile_row_of_the_second_block = mutant("")(
+    _tail(
+        "tile_row_of_the_second_block",
+        "The 17th output row, where the second tile begins, is not computed",
+        (..., slice(16, 17), slice(None)),
+    )
+)
+
+
+@mutant("")
+@operator
+def batch_index_in_sixteen_bits(c: Call) -> Tensor:
+    """The batch index wraps around at 65536."""
+    out = c.torch()
+    if out.dim() == 3 or len(out) <= 2**16:
+        return out
+    return torch.cat([out[: 2**16], out[: len(out) - 2**16]])
+
+
+@mutant("")
+@operator
+def terms_beyond_a_thousand(c: Call) -> Tensor:
+    """Of a sum over more than 1024 products, only the first 1024 are added."""
+    flat = c.weight.flatten(1)
+    return c.torch(weight=scaled(flat, (slice(None), slice(1024, None)), 0).reshape(c.weight.shape))
+
+
+@mutant("")
+@operator
+def pixels_beyond_a_block(c: Call) -> Tensor:
+    """Images with more than 4096 output pixels lose what is left of the last block of 256."""
+    out = c.torch()
+    pixels = out.shape[-2:].numel()
+    if pixels <= 4096:
+        return out
+    return scaled(out.flatten(-2), (..., slice(pixels - pixels % 256, None)), 0).reshape(out.shape)
+
+
+@mutant("")
+@operator
+def vector_tail(c: Call) -> Tensor:
+    """With more than eight input channels, those after the last multiple of eight are dropped."""
+    channels = c.weight.shape[1]
+    kept = channels - channels % 8 if channels > 8 else channels
+    return c.torch(weight=scaled(c.weight, (slice(None), slice(kept, None)), 0))
+
+
+@stateful_mutant("")
+def batch_blocks_in_grad_weight() -> Operator:
+    """grad_weight sums batches above 32 in blocks of 32 and forgets the last, incomplete one."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        kept = len(x) - len(x) % 32 if len(x) > 32 else len(x)
+        return grad_weight(g[:kept], x[:kept], w, conf)
+
+    return with_parts(grad_weight=wrong)
+
+
+@stateful_mutant("")
+def wide_images_in_grad_input() -> Operator:
+    """grad_input is zero from the 33rd column on."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        return scaled(grad_input(g, x, w, conf), (..., slice(32, None)), 0)
+
+    return with_parts(grad_input=wrong)
+
+
+@stateful_mutant("")
+def many_pixels_in_grad_bias() -> Operator:
+    """grad_bias sums at most 1024 pixels of each sample."""
+
+    def wrong(g: Tensor) -> Tensor:
+        pixels = torch.arange(g.shape[2:].numel(), device=g.device).reshape(g.shape[2:])
+        return grad_bias(g * (pixels < 1024).to(g.dtype))
+
+    return with_parts(grad_bias=wrong)

@@ -1,0 +1,224 @@
+"""Operators that are right when called plainly and wrong under a transform, a mode or a tracer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+
+from convverify.mutants import toolkit
+from convverify.mutants.base import Operator, mutant, stateful_mutant
+from convverify.mutants.toolkit import (
+    Assembled,
+    Call,
+    Conf,
+    Parts,
+    assemble,
+    conv,
+    in_autocast,
+    operator,
+    with_parts,
+)
+
+
+@stateful_mutant("")
+def jvp_forgets_the_weight() -> Operator:
+    """The tangent of the weight is ignored if the input has one too."""
+
+    def wrong(x: Tensor, w: Tensor, x_t: Any, w_t: Any, b_t: Any, conf: Conf) -> Tensor:
+        return toolkit.jvp(x, w, x_t, w_t if x_t is None else None, b_t, conf)
+
+    return with_parts(jvp=wrong)
+
+
+@stateful_mutant("")
+def jvp_forgets_the_bias() -> Operator:
+    """The tangent of the bias is ignored."""
+
+    def wrong(x: Tensor, w: Tensor, x_t: Any, w_t: Any, b_t: Any, conf: Conf) -> Tensor:
+        return toolkit.jvp(x, w, x_t, w_t, None if b_t is None else b_t * 0, conf)
+
+    return with_parts(jvp=wrong)
+
+
+@stateful_mutant("")
+def jvp_adds_second_order() -> Operator:
+    """With tangents of both operands their convolution is added: a difference, not a derivative."""
+
+    def wrong(x: Tensor, w: Tensor, x_t: Any, w_t: Any, b_t: Any, conf: Conf) -> Tensor:
+        right = toolkit.jvp(x, w, x_t, w_t, b_t, conf)
+        return right if x_t is None or w_t is None else right + conv(x_t, w_t, None, *conf)
+
+    return with_parts(jvp=wrong)
+
+
+@stateful_mutant("")
+def jvp_zero() -> Operator:
+    """Forward mode gives no tangent."""
+    return with_parts(jvp=lambda *operands: toolkit.jvp(*operands) * 0)
+
+
+@stateful_mutant("")
+def jvp_flips_the_tangent() -> Operator:
+    """The tangent of the weight is turned around in forward mode."""
+
+    def wrong(x: Tensor, w: Tensor, x_t: Any, w_t: Any, b_t: Any, conf: Conf) -> Tensor:
+        return toolkit.jvp(x, w, x_t, None if w_t is None else w_t.flip(2, 3), b_t, conf)
+
+    return with_parts(jvp=wrong)
+
+
+@stateful_mutant("")
+def jvp_wrong_for_groups() -> Operator:
+    """With groups, the tangent of the input is convolved with the kernels of the groups in reverse order."""
+
+    def wrong(x: Tensor, w: Tensor, x_t: Any, w_t: Any, b_t: Any, conf: Conf) -> Tensor:
+        turned = torch.cat(w.chunk(conf.groups)[::-1]) if w_t is None else w
+        return toolkit.jvp(x, turned, x_t, w_t, b_t, conf)
+
+    return with_parts(jvp=wrong)
+
+
+class _OwnVmap(Assembled):
+    """A rule for vmap by hand, wrong in the way that `parts` says."""
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, x: Tensor, w: Tensor, b: Tensor | None, conf: Conf, parts: Any) -> Any:
+        x_dim, w_dim, b_dim = in_dims[:3]
+        if parts.fault == "weight" and w_dim is not None:
+            w, w_dim = w.select(w_dim, 0), None
+        if parts.fault == "axis" and x_dim not in (None, 0) and x.shape[0] == x.shape[x_dim]:
+            x_dim = 0
+        if parts.fault == "bias" and b is not None and b_dim is not None:
+            b, b_dim = b.movedim(b_dim, 0).flip(0), 0
+        right = Parts()
+
+        def single(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+            result: Tensor = toolkit.apply(Assembled, x, w, b, conf, right)
+            return result
+
+        dims = (x_dim, w_dim, b_dim)
+        if all(dim is None for dim in dims):
+            out = single(x, w, b)
+            return out.expand(info.batch_size, *out.shape), 0
+        return torch.func.vmap(single, dims, randomness=info.randomness)(x, w, b), 0
+
+
+@dataclass(frozen=True)
+class _Faulty(Parts):
+    fault: str = ""
+
+
+def _with_vmap(fault: str) -> Operator:
+    parts = _Faulty(fault=fault)
+    return operator(lambda c: assemble(parts, c, None if torch.compiler.is_compiling() else _OwnVmap))
+
+
+@stateful_mutant("")
+def vmap_takes_the_first_weight() -> Operator:
+    """Under vmap over the weight, the first weight serves all."""
+    return _with_vmap("weight")
+
+
+@stateful_mutant("")
+def vmap_assumes_the_first_axis() -> Operator:
+    """Under vmap over another axis of the input than the first, the first is mapped if the sizes agree."""
+    return _with_vmap("axis")
+
+
+@stateful_mutant("")
+def vmap_reverses_the_bias() -> Operator:
+    """Under vmap over the bias, the biases come in reverse order."""
+    return _with_vmap("bias")
+
+
+@mutant("")
+@operator
+def wrong_under_functorch(c: Call) -> Tensor:
+    """Inside torch.func transforms the bias is left out."""
+    mapped = any(
+        t is not None and torch._C._functorch.is_functorch_wrapped_tensor(t)
+        for t in (c.input, c.weight, c.bias)
+    )
+    return c.torch(bias=None) if mapped else c.torch()
+
+
+@mutant("")
+@operator
+def autocast_ignored(c: Call) -> Tensor:
+    """Autocast is switched off inside: the output stays float32."""
+    if not in_autocast(c):
+        return c.torch()
+    with torch.autocast(c.input.device.type, enabled=False):
+        return c.torch()
+
+
+@mutant("")
+@operator
+def autocast_bias_lost(c: Call) -> Tensor:
+    """Under autocast the bias is left out."""
+    return c.torch(bias=None) if in_autocast(c) else c.torch()
+
+
+@stateful_mutant("")
+def autocast_loses_a_column_of_grad_weight() -> Operator:
+    """Under autocast grad_weight is zero in the taps of the last column."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        right = toolkit.grad_weight(g, x, w, conf)
+        end = (..., slice(-1, None))
+        return toolkit.scaled(right, end, 0)
+
+    halved = Parts(grad_weight=wrong)
+
+    @operator
+    def run(c: Call) -> Tensor:
+        cast = in_autocast(c)
+        return assemble(halved, c) if cast else c.torch()
+
+    return run
+
+
+@mutant("")
+@operator
+def inference_mode_bias_lost(c: Call) -> Tensor:
+    """In inference mode the bias is left out."""
+    return c.torch(bias=None) if torch.is_inference_mode_enabled() else c.torch()
+
+
+@mutant("")
+@operator
+def compiled_without_bias(c: Call) -> Tensor:
+    """Compiled, the bias is left out."""
+    return c.torch(bias=None) if torch.compiler.is_compiling() else c.torch()
+
+
+@mutant("")
+@operator
+def meta_size_rounded_up(c: Call) -> Tensor:
+    """On the meta device, the output has one column more where the stride leaves columns over."""
+    out, e = c.torch(), c.explicit()
+    (_, s), (_, p), (_, d), _ = e.conf
+    over = (e.input.shape[-1] + 2 * p - d * (c.kernel[1] - 1) - 1) % s
+    return torch.nn.functional.pad(out, (0, 1)) if out.device.type == "meta" and over else out
+
+
+@mutant("")
+@operator
+def meta_dtype_float32(c: Call) -> Tensor:
+    """On the meta device the output is always float32."""
+    out = c.torch()
+    return out.float() if out.device.type == "meta" else out
+
+
+@mutant("")
+@operator
+def fake_channels_wrong(c: Call) -> Tensor:
+    """Fake tensors get an output with one channel less if they have more than two."""
+    out = c.torch()
+    return out[..., 1:, :, :] if isinstance(out, FakeTensor) and out.shape[-3] > 2 else out

@@ -1,0 +1,23 @@
+"""Which memory format a result has: channels-last as soon as one operand is, as torch's convolutions do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def is_channels_last(tensor: Tensor) -> bool:
+    """Whether the strides say channels-last; a tensor that is both counts as plainly contiguous."""
+    format = _CHANNELS_LAST.get(tensor.dim())
+    if format is None or tensor.is_contiguous():
+        return False
+    return tensor.is_contiguous(memory_format=format)
+
+
+def result_format(first: Tensor, second: Tensor) -> torch.memory_format:
+    """The memory format of the map's result for these two operands."""
+    if is_channels_last(first) or is_channels_last(second):
+        return _CHANNELS_LAST[first.dim()]
+    return torch.contiguous_format
