@@ -66,8 +66,8 @@ def index_page(cited_by: CitedBy) -> str:
                 "each with its"
             ),
             f"expected answer. [{TIMES}]({TIMES}) says how long each check took when the pages were written.",
-            "`coq/` holds a proof of both gradient formulas for the proof assistant Coq (two axes, all sizes, strides,",
-            "dilations and paddings, no axioms), which restates them; `convverify prove --coq` has it checked.",
+            "`coq/` holds a proof of both gradient formulas for the proof assistant Coq, which restates them: two",
+            "axes, all sizes, strides, dilations and paddings, no axioms. `convverify prove --coq` has it checked.",
             "`convverify cite ID` prints a citation. An ID never changes its meaning.",
             "",
         ]

@@ -34,10 +34,19 @@ MOVES = frozenset(
         "zero_", "zeros", "zeros_like",
     }
 )  # fmt: skip
+EMPTY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
+BUILT_IN = frozenset({"aten", "prim", "prims"})
 
 
 class NotTraceableError(Exception):
     """The operator cannot be traced, or does something of which this module does not know the meaning."""
+
+
+class UninitialisedError(Exception):
+    """The program uses memory that it has never written."""
+
+    def __str__(self) -> str:
+        return "it uses memory that was never written"
 
 
 @dataclass(frozen=True)
@@ -69,9 +78,30 @@ def trace(operator: Operator, geometry: ConvGeometry, bias: bool) -> torch.fx.Gr
         return (output, *torch.autograd.grad(output, leaves, g))
 
     try:
-        return make_fx(step, tracing_mode="fake")(x, k, b, g)
+        return _expanded(step, (x, k, b, g))
     except Exception as error:
         raise NotTraceableError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+
+
+def _expanded(step: Callable[..., Any], arguments: Sequence[Tensor]) -> torch.fx.GraphModule:
+    """The traced graph, with operators that are registered from Python traced into their own bodies."""
+    bodies: dict[Any, Callable[..., Any]] = {}
+    while True:
+        module = make_fx(step, decomposition_table=bodies, tracing_mode="fake")(*arguments)
+        registered = {
+            node.target
+            for node in module.graph.nodes
+            if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in BUILT_IN
+        }
+        if registered <= bodies.keys():
+            return module
+        bodies.update({target: _body(target) for target in registered})
+
+
+def _body(target: Any) -> Callable[..., Any]:
+    """What an operator does on a CPU, called so that its operations are seen by the tracer."""
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+    return lambda *arguments, **options: target.redispatch(keys, *arguments, **options)
 
 
 def call(operator: Operator, geometry: ConvGeometry, x: Tensor, k: Tensor, b: Tensor | None = None) -> Tensor:
@@ -96,13 +126,24 @@ class Interpreter(Generic[V]):
 
     def read(self, places: Tensor) -> list[V]:
         """The entries of a tensor in row-major order."""
-        return [self.table[int(place)] for place in places.reshape(-1).tolist()]
+        return [self.entry(place) for place in places.reshape(-1).tolist()]
+
+    def entry(self, place: float) -> V:
+        """One entry; memory that was never written holds NaN in place of a number.
+
+        Raises:
+            UninitialisedError: it is such memory.
+        """
+        if place != place:  # noqa: PLR0124  NaN alone differs from itself
+            raise UninitialisedError
+        return self.table[int(place)]
 
     def run(self, module: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs of the graph.
 
         Raises:
             NotTraceableError: an operation of the graph is not known.
+            UninitialisedError: memory is used that was never written.
         """
         given = iter(inputs)
         values: dict[torch.fx.Node, Any] = {}
@@ -125,19 +166,15 @@ class Interpreter(Generic[V]):
             return arguments[0][arguments[1]]
         if name in ("to_copy", "to"):
             return arguments[0].clone()
-        if name in MOVES:
-            for fixed in ("dtype", "device", "layout", "pin_memory"):
-                options = {key: value for key, value in options.items() if key != fixed}
-            if name == "zeros":
-                options = {**options, "dtype": torch.float64}
-            if name == "constant_pad_nd" and len(arguments) > 2 and arguments[2] != 0:
-                raise NotTraceableError("padding with something other than zero")
-            return target(*arguments, **options)
+        if name in MOVES | EMPTY:
+            return _moved(name, target, arguments, options)
         in_place, base = name.endswith("_"), name.rstrip("_")
         if base not in _ARITHMETIC:
             raise NotTraceableError(f"the operation {target} is opaque: its arithmetic is not in the graph")
-        result = _ARITHMETIC[base](self, *arguments, **options)
-        return arguments[0].copy_(result) if in_place else result
+        into = options.get("out", arguments[0] if in_place else None)
+        rest = {key: value for key, value in options.items() if key != "out"}
+        result = _ARITHMETIC[base](self, *arguments, **rest)
+        return result if into is None else into.copy_(result)
 
     def _constant(self, tensor: Tensor) -> Tensor:
         """A tensor that the program holds; integers stay what they are, for they may be indices."""
@@ -197,19 +234,36 @@ class Interpreter(Generic[V]):
 
     def matmul(self, one: Tensor, other: Tensor) -> Tensor:
         """mm and bmm."""
-        table = self.table
+        entry = self.entry
         values = []
         for left, right in zip(_matrices(one), _matrices(other), strict=True):
             columns = list(zip(*right, strict=True))
             for row, column in itertools.product(left, columns):
-                pairs = [(table[int(a)], table[int(b)]) for a, b in zip(row, column, strict=True)
-                         if a and b]  # fmt: skip
+                # a product with zero is zero, unless its other factor was never written
+                used = ((a, b) for a, b in zip(row, column, strict=True) if a * b != 0)
+                pairs = [(entry(a), entry(b)) for a, b in used]
                 values.append(self.algebra.total_of_products(pairs))
         return self.enter(values, (*one.shape[:-1], other.shape[-1]))
+
+    def addcmul(self, start: Tensor, one: Any, other: Any, value: Any = 1) -> Tensor:
+        """start + value * one * other."""
+        return self.add(start, self.multiply(one, other), value)
 
     def addmm(self, start: Tensor, one: Tensor, other: Tensor, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """addmm and baddbmm."""
         return self.add(self.multiply(start, beta), self.matmul(one, other), alpha)
+
+
+def _moved(name: str, target: Any, arguments: Any, options: Any) -> Any:
+    """An operation that only moves elements, done by torch on the numbers of the entries."""
+    fixed = ("dtype", "device", "layout", "pin_memory")
+    options = {key: value for key, value in options.items() if key not in fixed}
+    if name in ("zeros", "empty", "empty_strided"):
+        options["dtype"] = torch.float64
+    if name == "constant_pad_nd" and len(arguments) > 2 and arguments[2] != 0:
+        raise NotTraceableError("padding with something other than zero")
+    result = target(*arguments, **options)
+    return result.fill_(float("nan")) if name in EMPTY else result
 
 
 def _broadcast(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,6 +285,7 @@ _ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "sum": Interpreter.sum,
     "mm": Interpreter.matmul,
     "bmm": Interpreter.matmul,
+    "addcmul": Interpreter.addcmul,
     "addmm": Interpreter.addmm,
     "baddbmm": Interpreter.addmm,
 }

@@ -143,8 +143,9 @@ PROGRAM = (
         hypotheses=(("the graph of ATen operations that the program executes does not depend on values; "
         "the trace is made "
                     "with tensors that have none, so that one that branches on them cannot be traced"),),
-        method="The program, with its backward pass, is traced (`make_fx`), and the graph run on sets of "
-        "degrees.",
+        method="The program, with its backward pass, is traced (`make_fx`), operators that it registers itself "
+        "down into their own bodies, and the graph run on sets of degrees. Memory that was allocated and never "
+        "written counts as a fault as soon as it is used.",
         derivation=lambda: "Operations that move elements keep their degrees, a sum has the degrees of "
         "its parts, a product "
         "adds them. Starting from degree 1 for each element of input, weight, bias and grad_output, every "
