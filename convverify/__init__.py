@@ -47,7 +47,26 @@ _HOMES = {
     "verify": "convverify.runner",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "BUDGETS",
+    "CATALOGUE",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvCase",
+    "ConvGeometry",
+    "Outcome",
+    "Result",
+    "Run",
+    "Target",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose2d",
+    "memory_budget",
+    "parametrize_with_properties",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -91,7 +91,8 @@ class ConvCase:
         """The layout of each operand that is not contiguous."""
         if self.layout == "contiguous":
             return {}
-        return dict((*part.split(":", 1), "")[:2] for part in self.layout.split(","))
+        parts = (part.partition(":") for part in self.layout.split(","))
+        return {role: layout for role, _, layout in parts}
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -108,9 +109,7 @@ class ConvCase:
     def amplitude(self) -> int:
         """The largest operand for which no sum of products leaves the exact range."""
         geometry = self.geometry
-        terms = max(
-            geometry.terms_per_output, geometry.terms_per_grad_input, geometry.terms_per_grad_weight, 1
-        )
+        terms = max(geometry.terms_per_output, geometry.terms_per_grad_input, geometry.terms_per_grad_weight, 1)
         spare = 4 if self.dtype.startswith("complex") else 2  # for bias, and sums of up to four such sums
         return max(1, math.isqrt(2 ** (EXACT_BITS[self.torch_dtype] - spare) // terms))
 

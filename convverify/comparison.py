@@ -91,7 +91,7 @@ def compare(equation: Equation) -> tuple[Verdict, str]:
 
 def _within_rounding(equation: Equation, actual: Tensor, expected: Tensor) -> tuple[Verdict, str]:
     wrong = ~_agree(actual, expected)
-    if equation.magnitude is None or not actual.dtype.is_floating_point and not actual.dtype.is_complex:
+    if equation.magnitude is None or (not actual.dtype.is_floating_point and not actual.dtype.is_complex):
         return Verdict.UNEQUAL, _difference(equation, wrong)
     wide = torch.complex128 if actual.dtype.is_complex else torch.float64
     error = (actual.to(wide) - expected.to(wide)).abs()

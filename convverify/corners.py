@@ -91,7 +91,9 @@ def sweep() -> Iterator[ConvGeometry]:
         yield from _geometry(input_size=(size, 3), kernel_size=(min(size, 3), 2), in_channels=1)
         yield from _geometry(input_size=(3, size), kernel_size=(2, min(size, 3)), in_channels=1)
         if size <= 130:
-            yield from _geometry(input_size=(size, size), kernel_size=(min(size, 3),) * 2, in_channels=1, out_channels=1)
+            yield from _geometry(
+                input_size=(size, size), kernel_size=(min(size, 3),) * 2, in_channels=1, out_channels=1
+            )
             yield from _geometry(input_size=(size, size + 1), kernel_size=(1, 1), in_channels=1, out_channels=1)
         if size <= 65:
             yield from _geometry(input_size=(size + 1, 3), kernel_size=(size, 2), in_channels=1)

@@ -13,7 +13,6 @@ from convverify.properties.base import Property
 from convverify.results import Counterexample
 from convverify.target import Target
 
-
 MOST_ELEMENTS = 1500
 
 
@@ -72,7 +71,11 @@ def _import(name: str) -> list[str]:
     place, _, attribute = name.rpartition(":")
     if place.endswith(".py"):
         return ["import runpy", f"operator = runpy.run_path({place!r})[{attribute!r}]", *_apply(attribute)]
-    return [f"from {place or '__main__'} import {attribute.split('.')[0]}", f"operator = {attribute}", *_apply(attribute)]
+    return [
+        f"from {place or '__main__'} import {attribute.split('.')[0]}",
+        f"operator = {attribute}",
+        *_apply(attribute),
+    ]
 
 
 def _apply(attribute: str) -> list[str]:

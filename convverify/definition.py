@@ -36,12 +36,9 @@ def taps(geometry: ConvGeometry) -> Iterator[tuple[Index, Index, Index]]:
     in_group = geometry.in_channels // geometry.groups
     out_group = geometry.out_channels // geometry.groups
     spatial = [
-        tuple(zip(*point, strict=True))
-        for point in itertools.product(*(meetings(axis) for axis in geometry.axes))
+        tuple(zip(*point, strict=True)) for point in itertools.product(*(meetings(axis) for axis in geometry.axes))
     ]
-    for n, co, ci in itertools.product(
-        range(geometry.batch), range(geometry.out_channels), range(in_group)
-    ):
+    for n, co, ci in itertools.product(range(geometry.batch), range(geometry.out_channels), range(in_group)):
         channel = co // out_group * in_group + ci
         for o, a, u in spatial:
             yield (n, co, *o), (co, ci, *a), (n, channel, *u)
@@ -49,9 +46,7 @@ def taps(geometry: ConvGeometry) -> Iterator[tuple[Index, Index, Index]]:
 
 def forward(geometry: ConvGeometry, x: Array, k: Array, bias: Array | None = None) -> dict[Index, Any]:
     """output[o] = bias + sum of x[u] * k[a]."""
-    output = {
-        index: 0 if bias is None else bias[(index[1],)] for index in indices(geometry.output_shape)
-    }
+    output = {index: 0 if bias is None else bias[(index[1],)] for index in indices(geometry.output_shape)}
     for o, a, u in taps(geometry):
         output[o] += x[u] * k[a]
     return output
@@ -82,4 +77,5 @@ def grad_bias(geometry: ConvGeometry, g: Array) -> dict[Index, Any]:
 
 
 def indices(shape: tuple[int, ...]) -> Iterator[Index]:
+    """All indices of an array of that shape, in row-major order."""
     return itertools.product(*map(range, shape))

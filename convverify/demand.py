@@ -13,9 +13,10 @@ class Demand:
     """The kind of cases on which a property says something.
 
     `products` bounds the size of a case by the products of its forward pass; `corners` asks for the named
-    corner geometries beside the drawn ones, `thresholds` for the sweep through sizes, `large` for whole layers, `strings` for
-    padding by name; a `costly` property is left out of the quick budget; `operand_layouts` names the operands that lie in memory in every way; `where`
-    rejects what the property cannot use; `weight` is its share of the budget.
+    corner geometries beside the drawn ones, `thresholds` for the sweep through sizes, `large` for whole
+    layers, `strings` for padding by name; `operand_layouts` names the operands that lie in memory in every
+    way; `where` rejects what the property cannot use; `weight` is its share of the budget, and a `costly`
+    property is left out of the quick one.
     """
 
     dtypes: tuple[str, ...] = ("float64", "float32")

@@ -54,9 +54,7 @@ def trace(prop: Property, op: Target, case: ConvCase) -> Trace:
 
 
 def _same(one: Trace, other: Trace) -> bool:
-    return len(one) == len(other) and all(
-        a[0] == b[0] and _equal(a[1], b[1]) for a, b in zip(one, other, strict=True)
-    )
+    return len(one) == len(other) and all(a[0] == b[0] and _equal(a[1], b[1]) for a, b in zip(one, other, strict=True))
 
 
 def _equal(one: object, other: object) -> bool:

@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from convverify.case import DTYPES, ConvCase
 from convverify.geometry import ConvGeometry, GeometryError
@@ -61,7 +62,9 @@ class Domain:
         Raises:
             DomainError: a part is neither a word nor a comparison of a known size.
         """
-        words, constraints, dtypes = set(), [], ()
+        words: set[str] = set()
+        constraints: list[Constraint] = []
+        dtypes: tuple[str, ...] = ()
         for part in filter(None, (part.strip() for part in text.split(","))):
             if part in _WORDS:
                 words.add(part)
@@ -133,7 +136,7 @@ def _dtypes(text: str) -> tuple[str, ...]:
 
 def _squared(geometry: ConvGeometry) -> ConvGeometry:
     """The geometry with every axis as the first one."""
-    first = {
+    first: dict[str, Any] = {
         name: (getattr(geometry, name)[0],) * geometry.spatial
         for name in ("input_size", "kernel_size", "stride", "dilation")
     }

@@ -65,9 +65,7 @@ def examine(prop: Property, op: Target, case: ConvCase, seconds: float = 20.0) -
     except OperatorHang:
         return Finding(Kind.HANG, f"the operator did not come back within {seconds:g} s")
     except OperatorError as error:
-        allowed = prop.refusal is Refusal.ALLOWED or (
-            prop.refusal is Refusal.DECLARED and op.domain.declared
-        )
+        allowed = prop.refusal is Refusal.ALLOWED or (prop.refusal is Refusal.DECLARED and op.domain.declared)
         return Finding(Kind.UNSUPPORTED if allowed else Kind.ERROR, str(error))
     except Exception as error:
         message = f"what the operator returned cannot be checked: {type(error).__name__}: {error}"

@@ -13,6 +13,7 @@ from typing import Literal
 Sizes = tuple[int, ...]
 Padding = Sizes | Literal["same", "valid"]
 
+_NAMED: dict[str, Literal["same", "valid"]] = {"same": "same", "valid": "valid"}
 _TEXT = re.compile(
     r"n(?P<n>\d+) c(?P<ci>\d+)->(?P<co>\d+) i(?P<i>[\dx]+) k(?P<k>[\dx]+) "
     r"s(?P<s>[\dx]+) p(?P<p>[\dx]+|same|valid) d(?P<d>[\dx]+) g(?P<g>\d+)"
@@ -84,11 +85,9 @@ class ConvGeometry:
         """
         match = _TEXT.fullmatch(text.strip())
         if match is None:
-            raise GeometryError(
-                f"geometry {text!r} is not of the form 'n1 c2->1 i5x5 k3x3 s2x1 p1x1 d1x1 g1'"
-            )
+            raise GeometryError(f"geometry {text!r} is not of the form 'n1 c2->1 i5x5 k3x3 s2x1 p1x1 d1x1 g1'")
         part = match.groupdict()
-        padding: Padding = part["p"] if part["p"] in ("same", "valid") else _sizes(part["p"])
+        padding: Padding = _NAMED.get(part["p"]) or _sizes(part["p"])
         return cls(
             int(part["n"]), int(part["ci"]), int(part["co"]), _sizes(part["i"]), _sizes(part["k"]),
             _sizes(part["s"]), padding, _sizes(part["d"]), int(part["g"]),
@@ -172,9 +171,7 @@ def _text(sizes: Sizes) -> str:
 
 
 def _check(g: ConvGeometry) -> None:
-    for name in ("kernel_size", "stride", "dilation") + (
-        () if isinstance(g.padding, str) else ("padding",)
-    ):
+    for name in ("kernel_size", "stride", "dilation") + (() if isinstance(g.padding, str) else ("padding",)):
         if len(getattr(g, name)) != g.spatial:
             raise GeometryError(
                 f"{name}={getattr(g, name)} must have {g.spatial} entries, as input_size={g.input_size}"

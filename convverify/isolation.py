@@ -6,6 +6,7 @@ it dies or falls silent, the case in hand becomes a counterexample and a new wor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -188,10 +189,8 @@ def _blame(state: _Progress, why: str, noise: str, progress: Progress) -> None:
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
     """End the worker and whatever it has started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     worker.wait()
 
 

@@ -74,7 +74,11 @@ def table(
         "budget": budget,
         "properties": list(properties),
         "mutants": {
-            e.name: {"fault": e.description, "caught_by": list(e.caught_by), "seconds_to_kill": e.seconds_to_kill}
+            e.name: {
+                "fault": e.description,
+                "caught_by": list(e.caught_by),
+                "seconds_to_kill": e.seconds_to_kill,
+            }
             for e in sorted(mutants, key=lambda e: e.name)
         },
         "controls": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,21 @@ def process_state() -> State:
         "anomaly mode": torch.is_anomaly_enabled(),
         "autocast": (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")),
         "matmul precision": torch.get_float32_matmul_precision(),
-        "subnormal numbers": float(torch.tensor([1e-310], dtype=torch.float64) * 1),
+        # as text: where subnormals count as zero, they also compare equal to it
+        "subnormal numbers": str(float(torch.tensor([1e-310], dtype=torch.float64) * 1)),
+        "the warning filters": tuple(map(str, warnings.filters)),
         "the default device": str(torch.get_default_device()),
         "cuDNN's flags": (torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32),
         "oneDNN's flag": torch.backends.mkldnn.enabled,
         "torch's conv2d": (functional.conv2d, torch.conv2d, torch.autograd.grad, torch.equal, torch.allclose),
     }
+
+
+def advance_random_states() -> None:
+    """Move all generators on, lest an operator that seeds them alike in each call should look innocent."""
+    torch.rand(())
+    random.random()
+    np.random.random()
 
 
 def restore(state: State) -> None:
@@ -43,6 +53,6 @@ def restore(state: State) -> None:
     torch.use_deterministic_algorithms(state["deterministic algorithms"])
     torch.set_anomaly_enabled(state["anomaly mode"])
     torch.set_float32_matmul_precision(state["matmul precision"])
-    torch.set_flush_denormal(state["subnormal numbers"] == 0.0)
+    torch.set_flush_denormal(state["subnormal numbers"] == "0.0")
     functional.conv2d, torch.conv2d, torch.autograd.grad, torch.equal, torch.allclose = state["torch's conv2d"]
     torch.backends.mkldnn.enabled = state["oneDNN's flag"]

@@ -29,8 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take over the options."""
-    for name in _OPTIONS:
-        _OPTIONS[name] = config.getoption(f"--convverify-{name}", _OPTIONS[name])
+    for name, default in _OPTIONS.items():
+        _OPTIONS[name] = config.getoption(f"--convverify-{name}", default)
 
 
 class Check:
@@ -51,9 +51,7 @@ class Check:
         __tracebackhide__ = True
         from convverify.runner import verify  # noqa: PLC0415
 
-        run = verify(
-            self.operator, domain=self.domain, properties=(self.name,), **{**_OPTIONS, **self.options}
-        )
+        run = verify(self.operator, domain=self.domain, properties=(self.name,), **{**_OPTIONS, **self.options})
         result = run.results[0]
         if result.outcome.is_failure:
             pytest.fail(_message(result), pytrace=False)

@@ -56,7 +56,7 @@ class TorchMaps(Maps):
     def forward(self, x: Tensor, k: Tensor) -> Tensor:
         """Shape of the output."""
         g = self.geometry
-        return _TORCH[g.spatial](x, k, None, g.stride, g.padding, g.dilation, g.groups)  # type: ignore[arg-type]
+        return _TORCH[g.spatial](x, k, None, g.stride, g.padding, g.dilation, g.groups)
 
     def grad_input(self, g: Tensor, k: Tensor) -> Tensor:
         """Shape of the input."""
@@ -80,15 +80,11 @@ class DefinitionMaps(Maps):
 
     def grad_input(self, g: Tensor, k: Tensor) -> Tensor:
         """Shape of the input."""
-        return _filled(
-            g, self.geometry.input_shape, definition.grad_input(self.geometry, _plain(g), _plain(k))
-        )
+        return _filled(g, self.geometry.input_shape, definition.grad_input(self.geometry, _plain(g), _plain(k)))
 
     def grad_weight(self, x: Tensor, g: Tensor) -> Tensor:
         """Shape of the weight."""
-        return _filled(
-            g, self.geometry.weight_shape, definition.grad_weight(self.geometry, _plain(x), _plain(g))
-        )
+        return _filled(g, self.geometry.weight_shape, definition.grad_weight(self.geometry, _plain(x), _plain(g)))
 
 
 class Reference:

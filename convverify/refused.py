@@ -10,7 +10,6 @@ from convverify.runner import ChoiceError
 from convverify.shapes import UnknownShapesError
 from convverify.target import TargetError
 
-
 REFUSALS = (
     CaseError, ChoiceError, DomainError, GeometryError, TargetError, UnknownPropertyError, UnknownShapesError,
 )  # fmt: skip

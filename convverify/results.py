@@ -128,9 +128,7 @@ class Run:
         try:
             fields = json.loads(text)
             if fields["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(
-                    f"report has schema_version={fields['schema_version']}, this reads {SCHEMA_VERSION}"
-                )
+                raise ValueError(f"report has schema_version={fields['schema_version']}, this reads {SCHEMA_VERSION}")
             del fields["outcome"]
             fields["results"] = tuple(result_from(entry) for entry in fields["results"])
             fields["devices"] = tuple(fields["devices"])

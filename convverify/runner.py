@@ -193,9 +193,7 @@ def devices(device: str) -> tuple[str, ...]:
     return known[device]
 
 
-def _run_of(
-    plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float
-) -> Run:
+def _run_of(plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float) -> Run:
     """The run that these results make up."""
     table: dict[str, dict[str, int]] = {}
     for (name, value), count in sorted(coverage.items()):
@@ -248,7 +246,7 @@ class _Verifier:
         if reason:
             return replace(unrun, reason=reason)
         started = time.perf_counter()
-        share = max(0.02, 2.5 * (self.finish - started) * prop.demand.weight / self.weight_left)
+        share = max(0.02, 1.5 * (self.finish - started) * prop.demand.weight / self.weight_left)
         self.weight_left = max(1e-9, self.weight_left - prop.demand.weight)
         tally = self._run(prop, device, started + share)
         self.coverage.update(tally.coverage)
@@ -354,9 +352,7 @@ class _Verifier:
         return replace(example, behaves_like=causes)
 
 
-def shrink(
-    prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float
-) -> tuple[ConvCase, Finding]:
+def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float) -> tuple[ConvCase, Finding]:
     """The smallest case of the operator's domain found in the time on which the property fails as well."""
     deadline = time.perf_counter() + seconds
     best = [(case, finding)]

@@ -6,6 +6,7 @@ Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, cont
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import reject
 from hypothesis import strategies as st
@@ -26,9 +27,7 @@ _ROLE_LAYOUTS = {
 
 
 @st.composite
-def geometries(
-    draw: st.DrawFn, products: int = 4000, strings: bool = False, spatial: int = 2
-) -> ConvGeometry:
+def geometries(draw: st.DrawFn, products: int = 4000, strings: bool = False, spatial: int = 2) -> ConvGeometry:
     """Geometries of at most about `products` products, corners included.
 
     Args:
@@ -57,8 +56,7 @@ def geometries(
     sizes = [batch, *channels, *extra]
     while True:
         room = tuple(
-            max(1, d * (k - 1) + 1 - sum(p)) + e
-            for d, k, p, e in zip(dilation, kernel, pads, sizes[3:], strict=True)
+            max(1, d * (k - 1) + 1 - sum(p)) + e for d, k, p, e in zip(dilation, kernel, pads, sizes[3:], strict=True)
         )
         geometry = ConvGeometry(
             sizes[0], sizes[1] * groups, sizes[2] * groups, room, kernel, stride, padding, dilation, groups
@@ -118,7 +116,7 @@ def smaller_cases(draw: st.DrawFn, case: ConvCase) -> ConvCase:
     in_group, out_group = g.in_channels // g.groups, g.out_channels // g.groups
     kernel = tuple(draw(_down(k, 1)) for k in g.kernel_size)
     padding = g.padding if isinstance(g.padding, str) else tuple(draw(_down(p, 0)) for p in g.padding)
-    smaller = {
+    smaller: dict[str, Any] = {
         "batch": draw(_down(g.batch, min(1, g.batch))),
         "in_channels": groups * draw(_down(in_group, min(1, in_group))),
         "out_channels": groups * draw(_down(out_group, min(1, out_group))),

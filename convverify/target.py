@@ -128,7 +128,8 @@ def _module(place: str) -> ModuleType:
         if not path.is_file():
             raise TargetError(f"target file {place!r} does not exist")
         spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[path.stem] = module
         spec.loader.exec_module(module)

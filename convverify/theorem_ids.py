@@ -51,8 +51,7 @@ THEOREM_IDS: dict[str, str] = {
     "WG-2": "Winograd's F(4,3) equals the correlation, over the rationals.",
     "FIN-1": "On each listed geometry, formulas and definition have the same polynomials: output and "
     "first derivatives.",
-    "FIN-2": "On each listed geometry, the derivatives of the gradients equal the double-backward "
-    "formulas.",
+    "FIN-2": "On each listed geometry, the derivatives of the gradients equal the double-backward formulas.",
     "PRG-1": "The program that is shipped is bilinear in input and weight: each operation of its traced "
     "graph adds or keeps degrees, and its output has degree (1, 1).",
     "PRG-2": "The program that is shipped, run on polynomials operation by operation, gives the "

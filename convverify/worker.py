@@ -57,9 +57,7 @@ def _execute(plan: Any, skip: list[list[str]], send: Any) -> None:
     send("plan", blanks=blanks, operator=plan.op.name, budget=plan.budget.name, devices=plan.devices,
          seed=plan.seed, secret_seed=plan.secret_seed, domain=plan.op.domain.text,
          case_seconds=plan.budget.case_seconds, environment=environment.describe())  # fmt: skip
-    plan.watch = lambda prop, case: send(
-        "case", property=prop.name, device=case.device, case=str(case)
-    )
+    plan.watch = lambda prop, case: send("case", property=prop.name, device=case.device, case=str(case))
     coverage: Counter[tuple[str, str]] = Counter()
     for result in runner.execute(plan, coverage, skip={(name, device) for name, device in skip}):
         send("result", result=asdict(result), coverage=[[*key, count] for key, count in coverage.items()])

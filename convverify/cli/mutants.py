@@ -70,7 +70,9 @@ def _show(mutants: list[Entry], controls: list[Entry], properties: list[str]) ->
         click.echo(f"\n{len(mutants) - len(lost)} of {len(mutants)} mutants caught; not: {', '.join(lost) or 'none'}")
         for prop, names in kill_matrix.caught_alone(mutants).items():
             click.echo(f"caught by {prop} alone: {', '.join(names)}")
-        click.echo(f"properties that caught nothing: {', '.join(kill_matrix.catching_nothing(mutants, properties)) or 'none'}")
+        click.echo(
+            f"properties that caught nothing: {', '.join(kill_matrix.catching_nothing(mutants, properties)) or 'none'}"
+        )
     if controls:
         wrong = kill_matrix.blamed(controls)
         click.echo(f"{len(controls)} controls, {len(wrong)} blamed: {', '.join(wrong) or 'none'}")

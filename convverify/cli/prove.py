@@ -139,9 +139,7 @@ def _compare(verdicts: Sequence[Verdict], output: Path) -> list[str]:
     expected = files(verdicts, cited_by())
     differ = [path for path, text in expected.items() if _read(output / path) != text]
     if len(verdicts) == len(THEOREMS):
-        there = {
-            str(path.relative_to(output)) for path in output.rglob("*") if path.suffix in (".md", ".smt2")
-        }
+        there = {str(path.relative_to(output)) for path in output.rglob("*") if path.suffix in (".md", ".smt2")}
         differ += sorted(there - set(expected) - {TIMES})
     for path in differ:
         click.echo(f"{output / path} does not match the code; `convverify prove` writes it anew", err=True)

@@ -104,9 +104,7 @@ def show(run: Run) -> None:
         show_counterexample(console, result, with_script=place == 0)
     if len(failures) > MOST_SHOWN:
         console.print(f"... and {len(failures) - MOST_SHOWN} more counterexamples in the report")
-    counts = ", ".join(
-        f"{n} {outcome}" for outcome in Outcome if (n := sum(r.outcome is outcome for r in run.results))
-    )
+    counts = ", ".join(f"{n} {outcome}" for outcome in Outcome if (n := sum(r.outcome is outcome for r in run.results)))
     console.print(f"[bold]{run.outcome}[/] — {counts}; {run.elapsed_seconds:.1f} s", highlight=False)
     for device in dict.fromkeys(r.device for r in run.results if r.outcome is Outcome.NOT_RUN):
         why = next(r.reason for r in run.results if r.device == device and r.outcome is Outcome.NOT_RUN)

@@ -4,7 +4,7 @@ Running the text of `formulas.py` on these gives, for every element, its index s
 that the operator runs are what is proved for every size.
 """
 
-# ruff: noqa: D102  the methods are documented where they are required: `convverify.formulas.Arrays`
+
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Terms are SymPy polynomials with integer coefficients. The relations are classes
 SymPy's evaluate themselves when they are built, and what is exported must be what was stated.
 """
 
-# ruff: noqa: D102  the faces of a statement are named in the first line
+
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ elements of different arrays stay apart, and a few generators serve any number o
 in one generator an element are some thousand times slower.)
 """
 
-# ruff: noqa: D102  the methods are documented where they are required: `convverify.formulas.Arrays`
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A convolution whose every size is a symbol: on it the closed forms are proved for all sizes."""
 
-# ruff: noqa: D102  the names are those of `convverify.geometry`, and are documented there
+
 
 from __future__ import annotations
 

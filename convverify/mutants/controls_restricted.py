@@ -17,13 +17,13 @@ class ArticleConvolution(torch.autograd.Function):
     """Windows by unfold and an einsum, with both gradients by hand, as tutorials show it."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(input, weight)
         size = weight.shape[-1]
         return torch.einsum("ncyxab,ocab->noyx", input.unfold(2, size, 1).unfold(3, size, 1), weight)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
         input, weight = ctx.saved_tensors
         size = weight.shape[-1]
         windows = input.unfold(2, size, 1).unfold(3, size, 1)

@@ -25,14 +25,14 @@ class SquareKernelAssumed(torch.autograd.Function):
     """The height of the kernel serves for its width: a kernel one column wide is summed over columns."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:
         size = weight.shape[2] if weight.shape[3] in (1, weight.shape[2]) else weight.shape[3]
         ctx.save_for_backward(input, weight)
         windows = _windows(input, weight.shape[2], size)
         return torch.einsum("ncyxab,ocab->noyx", windows, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             saved = ctx.saved_tensors
@@ -48,13 +48,13 @@ class FunctionWithoutRotation(torch.autograd.Function):
     """An autograd.Function of input and weight that pads grad_output and forgets to rotate the kernel."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(input, weight)
         size = weight.shape[-1]
         return torch.einsum("ncyxab,ocab->noyx", _windows(input, size, size), weight)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
         input, weight = ctx.saved_tensors
         size = weight.shape[-1]
         grad_weight = torch.einsum("ncyxab,noyx->ocab", _windows(input, size, size), grad_output)
@@ -67,13 +67,13 @@ class FunctionWithoutInputGradient(torch.autograd.Function):
     """An autograd.Function that returns no gradient for the input, as if it were always data."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(input)
         ctx.size = weight.shape[-1]
         return torch.einsum("ncyxab,ocab->noyx", _windows(input, ctx.size, ctx.size), weight)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor]:  # noqa: D102
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, Tensor]:
         (input,) = ctx.saved_tensors
         return None, torch.einsum("ncyxab,noyx->ocab", _windows(input, ctx.size, ctx.size), grad_output)
 

@@ -139,18 +139,18 @@ class Traced(torch.autograd.Function):
     """A convolution of given parts, as Dynamo can trace it."""
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor, b: Tensor | None, conf: Conf, parts: Parts) -> Tensor:  # noqa: D102
+    def forward(x: Tensor, w: Tensor, b: Tensor | None, conf: Conf, parts: Parts) -> Tensor:
         return parts.forward(x, w, b, conf)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:  # noqa: D102
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
         x, w, _, ctx.conf, ctx.parts = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, w)
         ctx.save_for_forward(x, w)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor | None) -> Any:  # noqa: D102
+    def backward(ctx: Any, g: Tensor | None) -> Any:
         if g is None:
             return None, None, None, None, None
         x, w = ctx.saved_tensors

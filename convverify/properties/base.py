@@ -73,9 +73,7 @@ def declare(
 
     def decorate(check: Check) -> Property:
         statement = " ".join((check.__doc__ or "").split("\n\n")[0].split())
-        return Property(
-            check.__name__, family, statement, cites, kills, check, demand or Demand(), refusal, direct
-        )
+        return Property(check.__name__, family, statement, cites, kills, check, demand or Demand(), refusal, direct)
 
     return decorate
 

@@ -13,7 +13,7 @@ from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.geometry import ConvGeometry
-from convverify.process_state import State, process_state, restore
+from convverify.process_state import State, advance_random_states, process_state, restore
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe, tensor
 from convverify.reference import Reference
@@ -77,7 +77,7 @@ def _identity(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The identity kernel, where an operator may be tempted to return its input."""
     channels = case.geometry.in_channels
     plain = ConvCase(
-        ConvGeometry(1, channels, channels, case.geometry.input_size, *[(1, 1)] * 2, (0, 0), (1, 1)),
+        ConvGeometry(1, channels, channels, case.geometry.input_size, (1, 1), (1, 1), (0, 0), (1, 1)),
         dtype=case.dtype, device=case.device, values="integers", seed=case.seed,
     )  # fmt: skip
     if case.geometry.spatial != 2 or not op.domain.allows(plain):
@@ -113,6 +113,7 @@ def process_state_is_untouched(op: Target, case: ConvCase) -> Iterator[Equation]
     """A call, and one that is refused, leave random states, dtypes, threads, grad mode and flags as they were."""
     operands = Operands(case)
     bad = torch.zeros(case.geometry.input_shape[:2], dtype=case.torch_dtype, device=case.device)
+    advance_random_states()
     before = process_state()
     try:
         observe(op, case).grads()

@@ -54,9 +54,7 @@ def _exactly(checker: Callable[..., bool], op: Target, case: ConvCase, **options
 
     def holds(atol: float) -> bool:
         return bool(
-            op.guarded(
-                checker, function, inputs, eps=1.0, atol=atol, rtol=0.0, raise_exception=False, **options
-            )
+            op.guarded(checker, function, inputs, eps=1.0, atol=atol, rtol=0.0, raise_exception=False, **options)
         )
 
     if holds(0.0):

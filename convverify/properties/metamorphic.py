@@ -34,7 +34,8 @@ class _Related:
         seen = observe(op, case, requires=())
         self.leaves, self.output = seen.leaves, seen.output
         reference = Reference(case)
-        self.rounding = {"terms": 2 * reference.terms["output"], "magnitude": reference.magnitudes["output"].max()}
+        self.terms = 2 * reference.terms["output"]
+        self.magnitude = float(reference.magnitudes["output"].max())
 
     def on(self, leaves: dict[str, Tensor], **sizes: Any) -> Tensor | None:
         """The output for other operands of another geometry, or None outside the operator's domain."""
@@ -48,7 +49,14 @@ class _Related:
 
     def equation(self, what: str, actual: Tensor | None, expected: Tensor) -> Iterator[Equation]:
         if actual is not None:
-            yield Equation(what, actual, expected, **self.rounding)
+            yield Equation(what, actual, expected, terms=self.terms, magnitude=self.magnitude)
+
+
+def _sliced(output: Tensor, slices: list[slice]) -> Tensor:
+    """The output, its spatial axes sliced."""
+    for dim, part in enumerate(slices, 2):
+        output = output[(slice(None),) * dim + (part,)]
+    return output
 
 
 @declare("metamorphic", ("FW-1",), "", _SMALL)
@@ -58,7 +66,9 @@ def batch_splits_and_permutes(op: Target, case: ConvCase) -> Iterator[Equation]:
     x = related.leaves["input"]
     order = torch.arange(x.shape[0]).flip(0)
     yield from related.equation(
-        "output of the reversed batch", related.on({**related.leaves, "input": x[order]}), related.output[order]
+        "output of the reversed batch",
+        related.on({**related.leaves, "input": x[order]}),
+        related.output[order],
     )
     alone = related.on({**related.leaves, "input": x[:1]})
     yield from related.equation("output of the first sample alone", alone, related.output[:1])
@@ -126,7 +136,7 @@ def stride_is_a_subsample(op: Target, case: ConvCase) -> Iterator[Equation]:
     related, g = _Related(op, case), case.geometry
     every = related.on(related.leaves, stride=(1,) * g.spatial)
     if every is not None:
-        kept = every[(..., *(slice(None, None, s) for s in g.stride))]
+        kept = _sliced(every, [slice(None, None, s) for s in g.stride])
         yield from related.equation("every stride-th output", kept, related.output)
 
 
@@ -153,7 +163,7 @@ def translation_moves_the_output(op: Target, case: ConvCase) -> Iterator[Equatio
     output = related.on({**related.leaves, "input": moved})
     if output is not None:
         yield from related.equation(
-            "output of the moved input", output[(..., *([slice(1, None)] * g.spatial))], related.output
+            "output of the moved input", _sliced(output, [slice(1, None)] * g.spatial), related.output
         )
 
 
@@ -188,6 +198,6 @@ def compositions_associate(op: Target, case: ConvCase) -> Iterator[Equation]:
     inner = related.on({"input": related.leaves["input"], "weight": mixed})
     if outer is not None and inner is not None:
         yield Equation(
-            "1x1 after conv", outer, inner, terms=related.rounding["terms"] * (g.out_channels + 1),
-            magnitude=related.rounding["magnitude"] * g.out_channels * 9,
+            "1x1 after conv", outer, inner, terms=related.terms * (g.out_channels + 1),
+            magnitude=related.magnitude * g.out_channels * 9,
         )  # fmt: skip

@@ -64,7 +64,13 @@ def _grad(maps: Maps, role: str, x: Tensor, k: Tensor, g: Tensor) -> Tensor:
     return maps.grad_input(g, k) if role == "input" else maps.grad_weight(x, g)
 
 
-@declare("precision", ("EX-1",), "", Demand(products=1500, bias=False, values=("integers",), weight=0.5), direct=True)
+@declare(
+    "precision",
+    ("EX-1",),
+    "",
+    Demand(products=1500, bias=False, values=("integers",), weight=0.5),
+    direct=True,
+)
 def subnormals_survive(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Products and sums that are subnormal numbers are kept, not flushed to zero."""
     reference = Reference(case)

@@ -46,6 +46,10 @@ def mismatched_channels_are_refused(op: Target, case: ConvCase) -> Iterator[Equa
         x = torch.ones((max(g.batch, 1), channels, *g.input_size), dtype=dtype, device=case.device)
         yield _refused(op, f"an input of {channels} channels with a weight for {g.in_channels}",
                  x, weight, None, stride, padding, dilation, groups)  # fmt: skip
+    if per_group > 2:
+        x = torch.ones((max(g.batch, 1), g.in_channels - g.groups, *g.input_size), dtype=dtype, device=case.device)
+        yield _refused(op, f"an input of {x.shape[1]} channels with a weight for {g.in_channels}",
+                       x, weight, None, stride, padding, dilation, groups)  # fmt: skip
     if "groups" in op.accepts:
         x = torch.ones((1, 4, *g.input_size), dtype=dtype, device=case.device)
         odd = torch.ones((3, 2, *g.kernel_size), dtype=dtype, device=case.device)
@@ -91,3 +95,14 @@ def wrong_ranks_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
         ("a weight with 3 axes", operands.input, operands.weight[0]),
     ):
         yield _refused(op, what, x, k, None, *arguments)
+
+
+@declare("refusals", ("FW-1", "GR-1"), "", _WHOLE)
+def zero_steps_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A stride of 0, or 0 groups, mean nothing and are refused."""
+    _whole(op)
+    operands = Operands(case)
+    _, padding, dilation, groups = geometry_arguments(op, case)
+    for name, stride, groups_ in (("a stride of 0", 0, groups), ("0 groups", 1, 0)):
+        if name.split()[-1] in op.accepts or "stride" in op.accepts:
+            yield _refused(op, name, operands.input, operands.weight, None, stride, padding, dilation, groups_)

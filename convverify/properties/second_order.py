@@ -34,9 +34,7 @@ class _Second:
             "weight": geometry.weight_shape,
             "bias": (geometry.out_channels,),
         }
-        self.cotangents = {
-            role: self.seen.operands.draw(f"cotangent_{role}", shape) for role, shape in shapes.items()
-        }
+        self.cotangents = {role: self.seen.operands.draw(f"cotangent_{role}", shape) for role, shape in shapes.items()}
 
     def derivatives(self, by: dict[str, Tensor], terms: tuple[str, ...]) -> dict[str, Tensor]:
         """The derivatives of sum <grad_role, cotangent_role> over the given terms."""
@@ -49,7 +47,11 @@ class _Second:
 
 
 def connected(
-    op: Target, outputs: list[Tensor], inputs: list[Tensor], cotangents: list[Tensor], create_graph: bool = False
+    op: Target,
+    outputs: list[Tensor],
+    inputs: list[Tensor],
+    cotangents: list[Tensor],
+    create_graph: bool = False,
 ) -> tuple[Tensor, ...]:
     """The derivatives of outputs by inputs on which they do depend.
 
@@ -73,7 +75,11 @@ def connected(
 def double_backward_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The derivatives of each gradient by grad_output, weight and input are the proved ones, exactly."""
     second = _Second(op, case, ("input", "weight", "bias"))
-    by = {"grad_output": second.g, "weight": second.seen.leaves["weight"], "input": second.seen.leaves["input"]}
+    by = {
+        "grad_output": second.g,
+        "weight": second.seen.leaves["weight"],
+        "input": second.seen.leaves["input"],
+    }
     for role in second.grads:
         expected = _expected(second, role)
         found = second.derivatives({name: by[name] for name in expected}, (role,))
@@ -147,9 +153,7 @@ def _expected(second: _Second, role: str) -> dict[str, Tensor]:
     }
 
 
-def _equations(
-    second: _Second, of: str, found: dict[str, Tensor], expected: dict[str, Tensor]
-) -> Iterator[Equation]:
+def _equations(second: _Second, of: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> Iterator[Equation]:
     for name, value in expected.items():
         yield _equation(second, f"the derivative of grad_{of} by {name}", found[name], value)
 

@@ -100,3 +100,29 @@ def backward_may_run_again(op: Target, case: ConvCase) -> Iterator[Equation]:
     further.g = Reference(other).g
     found = seen.grads(Reference(other).operands.grad_output)
     yield from _labelled("for another grad_output", equations(case, further, found))
+
+
+@declare("sequences", ("FW-ALL", "GI-ALL", "GW-ALL"), "", _SMALL)
+def input_and_weight_may_be_one_tensor(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A tensor convolved with itself gives its output, and the sum of both gradients."""
+    g = case.geometry
+    square = case.with_geometry(
+        batch=g.out_channels, in_channels=g.in_channels // g.groups, input_size=g.kernel_size, groups=1,
+        dilation=(1,) * g.spatial,
+    )  # fmt: skip
+    square = replace(square, bias=False)
+    if not op.domain.allows(square):
+        return
+    reference = Reference(square)
+    reference.k = reference.x
+    x = reference.operands.input.requires_grad_()
+    seen = observe(op, square)
+    seen.output = call(op, square, {"input": x, "weight": x})
+    seen.leaves = {"input": x}
+    magnitude = reference.magnitudes["input"] + reference.magnitudes["weight"]
+    yield from equations(square, reference, {"output": seen.output})
+    yield Equation(
+        "gradient of the shared tensor", seen.grads()["input"],
+        reference.gradients["input"] + reference.gradients["weight"],
+        terms=reference.terms["input"] + reference.terms["weight"], magnitude=magnitude,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -21,7 +22,12 @@ def _by_name(case: ConvCase) -> bool:
     return isinstance(case.geometry.padding, str)
 
 
-@declare("sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "", Demand(thresholds=True, products=0, values=("integers",), weight=4))
+@declare(
+    "sizes",
+    ("FW-ALL", "GI-ALL", "GW-ALL"),
+    "",
+    Demand(thresholds=True, products=0, values=("integers",), weight=4),
+)
 def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Batch, channels, image, kernel, stride, dilation and padding, one at a time through many sizes: exact."""
     seen = observe(op, case)
@@ -38,7 +44,13 @@ def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
 
 
-@declare("sizes", ("SP-1",), "", Demand(products=3000, strings=True, weight=0.7, where=_by_name), refusal=Refusal.ALLOWED)
+@declare(
+    "sizes",
+    ("SP-1",),
+    "",
+    Demand(products=3000, strings=True, weight=0.7, where=_by_name),
+    refusal=Refusal.ALLOWED,
+)
 def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """padding='same' keeps the size, with the odd zero at the far end, and 'valid' pads nothing."""
     seen = observe(op, case)
@@ -100,7 +112,13 @@ def arguments_by_name_are_the_same(op: Target, case: ConvCase) -> Iterator[Equat
     """Arguments given by torch's names mean the same as by position."""
     leaves = observe(op, case, requires=()).leaves
     stride, padding, dilation, groups = geometry_arguments(op, case)
-    named = {"bias": leaves.get("bias"), "stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    named = {
+        "bias": leaves.get("bias"),
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+    }
     taken = {name: value for name, value in named.items() if name in op.accepts}
     output = tensor(op.guarded(op.call, leaves["input"], leaves["weight"], **taken))
     yield from equations(case, Reference(case), {"output": output})
@@ -109,7 +127,8 @@ def arguments_by_name_are_the_same(op: Target, case: ConvCase) -> Iterator[Equat
 @declare("sizes", ("AD-1",), "", Demand(products=6000, weight=0.5, corners=True, values=("integers",)))
 def no_memory_is_read_before_written(op: Target, case: ConvCase) -> Iterator[Equation]:
     """With fresh memory filled with NaN by torch, every result is still right."""
-    deterministic, fill = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic
+    deterministic: bool = torch.are_deterministic_algorithms_enabled()
+    fill: Any = torch.utils.deterministic
     warn_only, filled = torch.is_deterministic_algorithms_warn_only_enabled(), fill.fill_uninitialized_memory
     try:
         torch.use_deterministic_algorithms(True, warn_only=True)

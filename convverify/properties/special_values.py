@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ MARKS = (float("nan"), float("inf"), float("-inf"))
 @declare("special values", ("FW-1", "GI-1", "GW-3"), "", _PLAIN)
 def non_finite_values_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Whatever sums a NaN or an infinity is not finite: in the output and in every gradient."""
-    for role, found, touched in _marked(op, case):
+    for role, found, touched in _marked(op, case, roles=("input", "weight", "grad_output")):
         for name, value in found.items():
             must = touched[name]
             yield Equation(f"finite elements of {name} that sum a non-finite {role}",
@@ -62,8 +63,42 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
         yield Equation("output that sums an infinity", output[touched], (products * mark)[touched])
 
 
+@declare("special values", ("FW-1",), "", replace(_PLAIN, where=lambda case: case.bias))
+def non_finite_biases_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A NaN or an infinity in the bias reaches every output of its channel, and no other channel."""
+    leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
+    channel, mark = case.seed % case.geometry.out_channels, MARKS[case.seed % 3]
+    leaves["bias"] = leaves["bias"].clone()
+    leaves["bias"][channel] = mark
+    expected = Reference(case).output.clone()
+    expected[:, channel] = mark
+    yield Equation("output for a non-finite bias", call(op, case, leaves), expected, magnitude=_largest(expected))
+
+
+@declare("special values", ("FW-1",), "", _PLAIN, direct=True)
+def opposite_infinities_make_nan(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """An output that sums infinities of both signs is NaN."""
+    leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
+    first, second = _place(leaves["input"], case.seed), _place(leaves["input"], case.seed + 1)
+    marked, ones = leaves["input"].clone(), torch.ones_like(leaves["weight"])
+    marked[first], marked[second] = MARKS[1:]
+    summed = []
+    for index in (first, second):
+        unit = torch.zeros_like(Reference(case).x)
+        unit[index] = 1
+        summed.append(Reference(case).maps.forward(unit, torch.ones_like(Reference(case).k)) != 0)
+    both = summed[0] & summed[1]
+    if first != second and bool(both.any()):
+        output = call(op, case, {**leaves, "input": marked, "weight": ones})
+        yield Equation("numbers among outputs that sum both infinities", int((~output[both].isnan()).sum()), 0)
+
+
+def _largest(value: Tensor) -> float:
+    return float(value[value.isfinite()].abs().max()) if bool(value.isfinite().any()) else 0.0
+
+
 def _marked(
-    op: Target, case: ConvCase, roles: tuple[str, ...] = ("input", "weight", "grad_output")
+    op: Target, case: ConvCase, roles: tuple[str, ...]
 ) -> Iterator[tuple[str, dict[str, Tensor], dict[str, Tensor]]]:
     """For each role, the results with one element marked, and what of them sums that element."""
     for role in roles:

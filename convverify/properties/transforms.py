@@ -54,8 +54,7 @@ def jvp_is_the_product_rule(op: Target, case: ConvCase) -> Iterator[Equation]:
     for chosen in (("input",), ("weight",), tuple(leaves)):
         with forward_ad.dual_level():
             duals = [
-                forward_ad.make_dual(leaf, tangents[role]) if role in chosen else leaf
-                for role, leaf in leaves.items()
+                forward_ad.make_dual(leaf, tangents[role]) if role in chosen else leaf for role, leaf in leaves.items()
             ]
             found = op.guarded(lambda duals=duals: forward_ad.unpack_dual(function(*duals)))
         if found.tangent is None:
@@ -76,7 +75,7 @@ def forward_over_reverse_is_right(op: Target, case: ConvCase) -> Iterator[Equati
     dx, dk = (reference.operands.draw(f"tangent_{role}", tuple(leaves[role].shape)) for role in ROLES[:2])
 
     def gradient(x: Tensor, k: Tensor) -> tuple[Tensor, ...]:
-        _, pull = torch.func.vjp(lambda x, k: function(x, k, leaves.get("bias")), x, k)
+        pull = torch.func.vjp(lambda x, k: function(x, k, leaves.get("bias")), x, k)[1]
         return tuple(pull(g))
 
     _, found = op.guarded(torch.func.jvp, gradient, (leaves["input"], leaves["weight"]), (dx, dk))
@@ -121,7 +120,7 @@ def func_grad_is_backward(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from equations(case, reference, dict(zip(leaves, found, strict=True)))
 
     def of_sample(x: Tensor, g: Tensor) -> Tensor:
-        _, pull = torch.func.vjp(lambda k: function(x[None], k, leaves.get("bias")), leaves["weight"])
+        pull = torch.func.vjp(lambda k: function(x[None], k, leaves.get("bias")), leaves["weight"])[1]
         return tensor(pull(g[None])[0])
 
     samples = op.guarded(torch.func.vmap(of_sample), leaves["input"], g)
