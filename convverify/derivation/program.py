@@ -1,6 +1,6 @@
 """What a traced program computes, compared with the derivative of the definition; and its degrees.
 
-Imports torch, through `traced`.
+Imports torch, through `traced` and `interpreter`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from sympy.polys.rings import PolyElement
 
 from convverify.derivation.instances import trilinear, words
+from convverify.derivation.interpreter import Algebra, Interpreter, UninitialisedError
 from convverify.derivation.ring_arrays import RING, RingArray, collected, named, partials
-from convverify.derivation.traced import Algebra, Interpreter, Operator, UninitialisedError, trace
+from convverify.derivation.traced import Operator, trace
 from convverify.geometry import ConvGeometry
 
 Degrees = frozenset[tuple[int, ...]]
