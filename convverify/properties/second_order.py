@@ -11,7 +11,7 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
-from convverify.properties.calls import Observed, observe
+from convverify.properties.calls import Observed, must_not_refuse, observe
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target
 
@@ -65,9 +65,10 @@ def connected(
             torch.autograd.grad, outputs, inputs, cotangents, retain_graph=True, create_graph=create_graph
         )
     except OperatorError as error:
-        if "not have been used in the graph" in str(error):
-            raise Refuted("a derivative of a gradient is missing: for autograd it is constant") from error
-        raise
+        if "not have been used in the graph" not in str(error):
+            raise
+        must_not_refuse(op, outputs, cotangents)
+        raise Refuted("a derivative of a gradient is missing: for autograd it is constant") from error
     return tuple(found)
 
 
@@ -160,8 +161,4 @@ def _equations(second: _Second, of: str, found: dict[str, Tensor], expected: dic
 
 def _equation(second: _Second, what: str, found: Tensor, expected: Tensor) -> Equation:
     reference = second.reference
-    largest = max(float(m.max()) for m in reference.magnitudes.values() if m.numel()) if expected.numel() else 0.0
-    return Equation(
-        what, found, reference.narrow(expected).contiguous(), terms=2 * max(reference.terms.values()),
-        magnitude=2 * largest,
-    )  # fmt: skip
+    return Equation(what, found, reference.narrow(expected).contiguous(), norm=2 * reference.norm)
