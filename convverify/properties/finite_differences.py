@@ -58,7 +58,8 @@ def torch_gradgradcheck(op: Target, case: ConvCase) -> Iterator[Equation]:
 def _must_have_second_derivatives(op: Target, case: ConvCase) -> None:
     """gradgradcheck takes an operator that refuses the double backward for one whose gradients are constant."""
     seen = observe(op, case)
-    grads = [grad for grad in seen.grads(create_graph=True).values() if grad.requires_grad]
+    g = seen.operands.grad_output.requires_grad_()  # only for such a one `once_differentiable` answers
+    grads = [grad for grad in seen.grads(g, create_graph=True).values() if grad.requires_grad]
     if grads:
         must_not_refuse(op, grads, [torch.ones_like(grad) for grad in grads])
 

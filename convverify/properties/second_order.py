@@ -36,6 +36,13 @@ class _Second:
         }
         self.cotangents = {role: self.seen.operands.draw(f"cotangent_{role}", shape) for role, shape in shapes.items()}
 
+    @property
+    def norm(self) -> float:
+        """Above every product of two operands' or cotangents' norms."""
+        reference = self.reference
+        operands = (reference.x, reference.k, reference.g, *map(reference.wide, self.cotangents.values()))
+        return 4 * max(float(operand.abs().square().sum()) for operand in operands)
+
     def derivatives(self, by: dict[str, Tensor], terms: tuple[str, ...]) -> dict[str, Tensor]:
         """The derivatives of sum <grad_role, cotangent_role> over the given terms."""
         for role in terms:
@@ -160,5 +167,4 @@ def _equations(second: _Second, of: str, found: dict[str, Tensor], expected: dic
 
 
 def _equation(second: _Second, what: str, found: Tensor, expected: Tensor) -> Equation:
-    reference = second.reference
-    return Equation(what, found, reference.narrow(expected).contiguous(), norm=2 * reference.norm)
+    return Equation(what, found, second.reference.narrow(expected).contiguous(), norm=second.norm)
