@@ -27,11 +27,11 @@ from convverify.geometry import ConvGeometry
 from convverify.properties import CATALOGUE, named
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result, Run
-from convverify.strategies import cases, smaller_cases
+from convverify.strategies import cases, smaller_cases, some_layout
 from convverify.target import Target, load
 from convverify.values import DISTRIBUTIONS
 
-LEAST_CASES = 3  # even where the time is up: a slow machine is no reason to know nothing
+LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
 MOST_DIAGNOSED = 3
 Progress = Callable[[Result], None]
 _SETTINGS = settings(
@@ -332,6 +332,8 @@ class _Verifier:
             values=values, scale=rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0,
             seed=rng.randrange(2**20),
         )  # fmt: skip
+        if demand.operand_layouts:
+            case = replace(case, layout=some_layout(demand.operand_layouts, case.bias, rng))
         fitted = self.plan.op.domain.fit(case)
         return fitted if fitted is not None and demand.where(fitted) else None
 

@@ -5,6 +5,7 @@ Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, cont
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +107,12 @@ def layouts(roles: tuple[str, ...]) -> st.SearchStrategy[str]:
         return ",".join(parts) or "contiguous"
 
     return each.map(text)
+
+
+def some_layout(roles: tuple[str, ...], bias: bool, rng: random.Random) -> str:
+    """A layout of the named operands for a case that is listed, not drawn."""
+    chosen = {role: rng.choice(_ROLE_LAYOUTS[role]) for role in roles if role != "bias" or bias}
+    return ",".join(f"{role}:{lay}" for role, lay in chosen.items() if lay != "contiguous") or "contiguous"
 
 
 @st.composite

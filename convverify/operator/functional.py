@@ -105,8 +105,8 @@ def _convolution(name: str, spatial: int, input: Tensor, weight: Tensor, bias: T
         ints(name, "dilation", dilation, spatial), integer(name, "groups", groups),
     )  # fmt: skip
     if _by_operator(input, weight):
-        output = torch.ops.convverify.convolution(input, weight, bias, *rest)
-        return output
+        recorded: Tensor = torch.ops.convverify.convolution(input, weight, bias, *rest)
+        return recorded
     shapes = (tuple(input.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape))
     return function.convolve(input, weight, bias, conv_geometry(name, *shapes, *rest))
 

@@ -20,7 +20,7 @@ _PRODUCTS = 6000
 
 
 def _demand(*operands: str) -> Demand:
-    return Demand(operand_layouts=operands, products=_PRODUCTS, values=_VALUES)
+    return Demand(operand_layouts=operands, products=_PRODUCTS, values=_VALUES, corners=True)
 
 
 def _right(op: Target, case: ConvCase) -> Iterator[Equation]:

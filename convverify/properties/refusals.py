@@ -1,4 +1,8 @@
-"""What no convolution can mean is refused, not computed."""
+"""What no convolution can mean is refused, not computed.
+
+An extension that has a meaning of its own is not blamed: negative padding that crops, operands of two dtypes that
+are promoted, a bias of one entry that is broadcast, 'same' with a stride.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def prefers_onednn(like: Tensor) -> bool:
     return (
         like.dtype == torch.float32
         and like.device.type == "cpu"
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and _onednn() is not None
     )
 
@@ -50,6 +50,6 @@ def _many(a: Tensor, b: Tensor) -> bool:
 @lru_cache(maxsize=1)
 def _onednn() -> Any:
     """The operator, if this build of torch has it."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)

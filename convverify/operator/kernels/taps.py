@@ -11,8 +11,9 @@ from torch import Tensor
 
 from convverify.geometry import ConvGeometry, Sizes
 from convverify.operator.kernels import frame as frames
+from convverify.operator.kernels.frame import Slices
 
-Meeting = tuple[tuple[slice, ...], tuple[slice, ...]]
+Meeting = tuple[Slices, Slices]
 
 
 def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_format, limit: int) -> Tensor:
@@ -76,7 +77,7 @@ def _positions(geometry: ConvGeometry, dim: int, tap: int) -> tuple[int, int]:
     return first, min(axis.output, (axis.input - 1 + shift) // axis.stride + 1)
 
 
-def _elements(geometry: ConvGeometry, tap: Sizes, first: Sizes, last: Sizes) -> tuple[slice, ...]:
+def _elements(geometry: ConvGeometry, tap: Sizes, first: Sizes, last: Sizes) -> Slices:
     return tuple(
         slice(
             axis.stride * start + axis.dilation * a - axis.before,
