@@ -252,7 +252,8 @@ class _Verifier:
         self.coverage.update(tally.coverage)
         result = _judged(unrun, tally, prop, self)
         if tally.failed and result.outcome.is_failure:
-            result = replace(result, counterexample=self._explained(prop, *tally.failed))
+            example = self._explained(prop, *tally.failed)
+            result = replace(result, counterexample=example, reason=example.message)
             self.failed = self.failed or prop.name
             if tally.failed[1].kind is Kind.HANG:
                 self.stopped = f"the operator hung in {prop.name}"
@@ -335,7 +336,7 @@ class _Verifier:
         if demand.operand_layouts:
             case = replace(case, layout=some_layout(demand.operand_layouts, case.bias, rng))
         fitted = self.plan.op.domain.fit(case)
-        return fitted if fitted is not None and demand.where(fitted) else None
+        return fitted if fitted is not None and demand.takes(fitted) else None
 
     def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
         """The smallest failing case near this one, explained."""
@@ -362,7 +363,7 @@ def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds
     def check(smaller: ConvCase) -> bool:
         if time.perf_counter() > deadline:
             raise _Stop
-        if not op.domain.allows(smaller) or not prop.demand.where(smaller):
+        if not op.domain.allows(smaller) or not prop.demand.takes(smaller):
             return True
         found = examine(prop, op, smaller, max(0.1, seconds))
         if not found.kind.is_failure:
