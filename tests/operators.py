@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -103,11 +104,26 @@ def wrong_backward(input, weight, bias=None, stride=1, padding=0, dilation=1, gr
     return output if bias is None else output + bias.view(-1, 1, 1)
 
 
-def recording(calls: list[tuple[Any, ...]], operator: Callable[..., Tensor] = torch_conv2d) -> Callable[..., Tensor]:
-    """The operator, keeping the arguments of its calls."""
+@dataclass(frozen=True)
+class Call:
+    """What an operator was asked, without the data."""
+
+    input_shape: tuple[int, ...]
+    kernel_size: tuple[int, ...]
+    dtype: torch.dtype
+    bias: bool
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: int
+
+
+def recording(calls: list[Call]) -> Callable[..., Tensor]:
+    """torch's operator, keeping what it is asked."""
 
     def watched(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-        calls.append((input, weight, bias, stride, padding, dilation, groups))
-        return operator(input, weight, bias, stride, padding, dilation, groups)
+        shapes = tuple(input.shape), tuple(weight.shape[2:])
+        calls.append(Call(*shapes, input.dtype, bias is not None, stride, padding, dilation, groups))
+        return torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
 
     return watched
