@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -69,7 +70,7 @@ def run_with_progress(request: Request) -> Run:
     """Verify in a process of its own, with a bar on stderr."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
 
         def progress(result: Result, total: int) -> None:
@@ -146,11 +147,7 @@ def _note(result: Result) -> str:
 
 
 def _must_be_writable(folder: Path) -> None:
-    """Refuse before the work, not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        refuse(f"the report cannot be written to {folder}: {error.strerror}")
+    """Refuse before the work, not after it, and leave nothing behind."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        refuse(f"the report cannot be written to {folder}: {there} is not a folder that can be written to")

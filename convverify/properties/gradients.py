@@ -18,20 +18,20 @@ from convverify.reference import DefinitionMaps, Maps, Reference
 from convverify.target import Target
 
 
-@declare("gradients", ("GI-1", "GW-3", "GB-1", "EX-1"), "", Demand(products=1500, corners=True))
+@declare("gradients", ("GI-1", "GW-3", "GB-1", "EX-1"), "kernel_not_rotated", Demand(products=1500, corners=True))
 def gradients_equal_definition(op: Target, case: ConvCase) -> Iterator[Equation]:
     """grad_input, grad_weight and grad_bias are the derivative of the index sum, exactly, on integers."""
     yield from equations(case, Reference(case, DefinitionMaps), observe(op, case).grads())
 
 
-@declare("gradients", ("GI-ALL", "GW-ALL", "GB-1"), "", Demand(values=EXACT, products=20_000))
+@declare("gradients", ("GI-ALL", "GW-ALL", "GB-1"), "channels_not_transposed", Demand(values=EXACT, products=20_000))
 def gradients_equal_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The gradients equal the proved closed forms, exactly."""
     yield from equations(case, Reference(case, Maps), observe(op, case).grads())
 
 
 @declare(
-    "gradients", ("GI-ALL", "GW-ALL", "GB-1"), "",
+    "gradients", ("GI-ALL", "GW-ALL", "GB-1"), "remainder_rows_shifted",
     Demand(values=EXACT, products=60_000, corners=True, weight=3),
 )  # fmt: skip
 def gradients_equal_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -39,7 +39,7 @@ def gradients_equal_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from equations(case, Reference(case), observe(op, case).grads())
 
 
-@declare("gradients", ("GI-1", "GW-3", "GB-1"), "", Demand(products=3000))
+@declare("gradients", ("GI-1", "GW-3", "GB-1"), "frozen_weight_loses_grad_input", Demand(products=3000))
 def gradients_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Whichever of input, weight and bias require a gradient, exactly those get one, and the right one."""
     roles = [role for role in LEAVES if role != "bias" or case.bias]
@@ -52,7 +52,7 @@ def gradients_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
             yield from equations(case, reference, seen.grads())
 
 
-@declare("gradients", ("GI-1", "GW-3", "GB-1"), "", Demand(products=3000))
+@declare("gradients", ("GI-1", "GW-3", "GB-1"), "second_backward_doubled", Demand(products=3000))
 def backward_accumulates(op: Target, case: ConvCase) -> Iterator[Equation]:
     """`.backward()` puts the gradients into `.grad`, and a second one through the kept graph adds them again."""
     seen = observe(op, case)
@@ -68,7 +68,9 @@ def backward_accumulates(op: Target, case: ConvCase) -> Iterator[Equation]:
         )  # fmt: skip
 
 
-@declare("gradients", ("GI-ALL", "GW-ALL", "BL-1"), "", Demand(products=20_000, values=("integers",)))
+@declare(
+    "gradients", ("GI-ALL", "GW-ALL", "BL-1"), "grad_weight_flipped", Demand(products=20_000, values=("integers",))
+)
 def gradients_are_adjoint(op: Target, case: ConvCase) -> Iterator[Equation]:
     """<g, conv(x, k)> = <grad_input, x> = <grad_weight, k>, and <g, bias> = <grad_bias, bias>, on integers."""
     seen = observe(op, case)

@@ -16,7 +16,7 @@ from convverify.reference import Reference
 from convverify.target import Target, Unsupported
 
 
-@declare("modules", ("FW-ALL", "GI-ALL", "GW-ALL"), "", Demand(products=3000, strings=True, weight=0.3))
+@declare("modules", ("FW-ALL", "GI-ALL", "GW-ALL"), "DilationLost", Demand(products=3000, strings=True, weight=0.3))
 def module_equals_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A module with nn.Conv2d's constructor exchanges state dicts with it, and gives its outputs and gradients."""
     if op.module_class is None:

@@ -71,7 +71,7 @@ def connected(
     return tuple(found)
 
 
-@declare("second order", ("DB-1", "DB-2", "DB-3", "EX-1"), "", _DEMAND, refusal=Refusal.ALLOWED)
+@declare("second order", ("DB-1", "DB-2", "DB-3", "EX-1"), "gradients_detached", _DEMAND, refusal=Refusal.ALLOWED)
 def double_backward_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The derivatives of each gradient by grad_output, weight and input are the proved ones, exactly."""
     second = _Second(op, case, ("input", "weight", "bias"))
@@ -86,7 +86,7 @@ def double_backward_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equa
         yield from _equations(second, role, found, expected)
 
 
-@declare("second order", ("DB-1", "DB-2", "DB-3"), "", _DEMAND, refusal=Refusal.ALLOWED)
+@declare("second order", ("DB-1", "DB-2", "DB-3"), "grad_input_forgets_the_weight", _DEMAND, refusal=Refusal.ALLOWED)
 def double_backward_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The double backward is right whichever of input and weight require a gradient, and summed up."""
     requires = _SUBSETS[case.seed % len(_SUBSETS)]
@@ -104,7 +104,7 @@ def double_backward_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equa
     yield from _equations(second, "+".join(terms), found, total)
 
 
-@declare("second order", ("DB-1", "DB-2", "DB-3"), "", _DEMAND, refusal=Refusal.ALLOWED)
+@declare("second order", ("DB-1", "DB-2", "DB-3"), "third_order_sign", _DEMAND, refusal=Refusal.ALLOWED)
 def third_order_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The derivative of the double backward, once more, is the formulas'."""
     second = _Second(op, case, ("input", "weight", "bias"))

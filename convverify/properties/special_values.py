@@ -24,7 +24,7 @@ _STRIDE_1 = Demand(
 MARKS = (float("nan"), float("inf"), float("-inf"))
 
 
-@declare("special values", ("FW-1", "GI-1", "GW-3"), "", _PLAIN)
+@declare("special values", ("FW-1", "GI-1", "GW-3"), "nan_becomes_zero", _PLAIN)
 def non_finite_values_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Whatever sums a NaN or an infinity is not finite: in the output and in every gradient."""
     for role, found, touched in _marked(op, case, roles=("input", "weight", "grad_output")):
@@ -34,7 +34,7 @@ def non_finite_values_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
                            int((value.isfinite() & must).sum()), 0)  # fmt: skip
 
 
-@declare("special values", ("FW-1", "GI-1"), "", _PLAIN, direct=True)
+@declare("special values", ("FW-1", "GI-1"), "nan_spreads_over_the_image", _PLAIN, direct=True)
 def non_finite_values_stay_local(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A NaN or an infinity in the input or in grad_output leaves alone the samples and positions that do not sum it."""
     for role, found, touched in _marked(op, case, roles=("input", "grad_output")):
@@ -46,7 +46,7 @@ def non_finite_values_stay_local(op: Target, case: ConvCase) -> Iterator[Equatio
             yield Equation(f"{name} away from the non-finite {role}", value[outside], expected[outside])
 
 
-@declare("special values", ("FW-1",), "", _PLAIN, direct=True)
+@declare("special values", ("FW-1",), "infinity_loses_its_sign", _PLAIN, direct=True)
 def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Infinity times a weight, plus finite terms, is infinity of the product's sign; times zero it is NaN."""
     reference = Reference(case)
@@ -63,7 +63,7 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
         yield Equation("output that sums an infinity", output[touched], (products * mark)[touched])
 
 
-@declare("special values", ("FW-1",), "", replace(_PLAIN, where=lambda case: case.bias))
+@declare("special values", ("FW-1",), "nan_in_the_bias_ignored", replace(_PLAIN, where=lambda case: case.bias))
 def non_finite_biases_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A NaN or an infinity in the bias reaches every output of its channel, and no other channel."""
     leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
@@ -75,7 +75,7 @@ def non_finite_biases_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield Equation("output for a non-finite bias", call(op, case, leaves), expected, magnitude=_largest(expected))
 
 
-@declare("special values", ("FW-1",), "", _PLAIN, direct=True)
+@declare("special values", ("FW-1",), "opposite_infinities_cancel", _PLAIN, direct=True)
 def opposite_infinities_make_nan(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An output that sums infinities of both signs is NaN."""
     leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
