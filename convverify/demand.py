@@ -38,3 +38,7 @@ class Demand:
     def takes(self, case: ConvCase) -> bool:
         """Whether the property can use the case."""
         return self.where(case) and (self.dtypes == ORDINARY or case.dtype in self.dtypes)
+
+    def reaches(self, dtypes: tuple[str, ...]) -> bool:
+        """Whether the property has a case in one of these dtypes; none stands for all."""
+        return not dtypes or self.dtypes == ORDINARY or not set(dtypes).isdisjoint(self.dtypes)

@@ -264,7 +264,9 @@ class _Verifier:
 
     def _run(self, prop: Property, device: str, deadline: float) -> _Tally:
         tally = _Tally()
-        budget = self.budget
+        budget, domain = self.budget, self.plan.op.domain
+        if not prop.demand.reaches(domain.dtypes):
+            return tally
 
         def check(case: ConvCase) -> bool:
             """Whether to go on."""
@@ -284,9 +286,10 @@ class _Verifier:
             return tally
         examples = budget.examples * prop.demand.weight / (4 if self.failed else 1)
         for seed in (self.plan.seed, self.plan.secret_seed):
-            strategy = cases(prop.demand, self.plan.op.domain, device)
+            strategy = cases(prop.demand, domain, device)
             _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
-            if tally.failed or (tally.cases >= LEAST_CASES and time.perf_counter() >= deadline):
+            enough = tally.cases >= LEAST_CASES or not tally.cases  # where all were rejected, more would be
+            if tally.failed or (enough and time.perf_counter() >= deadline):
                 break
         return tally
 
