@@ -253,7 +253,8 @@ class _Verifier:
         self.coverage.update(tally.coverage)
         result = _judged(unrun, tally, prop, self)
         if tally.failed and result.outcome.is_failure:
-            result = replace(result, counterexample=self._explained(prop, *tally.failed))
+            example = self._explained(prop, *tally.failed)
+            result = replace(result, counterexample=example, reason=example.message)
             self.failed = self.failed or prop.name
             if tally.failed[1].kind is Kind.HANG:
                 self.stopped = f"the operator hung in {prop.name}"
@@ -264,7 +265,9 @@ class _Verifier:
 
     def _run(self, prop: Property, device: str, deadline: float) -> _Tally:
         tally = _Tally()
-        budget = self.budget
+        budget, domain = self.budget, self.plan.op.domain
+        if not prop.demand.reaches(domain.dtypes):
+            return tally
 
         def check(case: ConvCase) -> bool:
             """Whether to go on."""
@@ -284,9 +287,10 @@ class _Verifier:
             return tally
         examples = budget.examples * prop.demand.weight / (4 if self.failed else 1)
         for seed in (self.plan.seed, self.plan.secret_seed):
-            strategy = cases(prop.demand, self.plan.op.domain, device)
+            strategy = cases(prop.demand, domain, device)
             _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
-            if tally.failed or (tally.live >= LEAST_CASES and time.perf_counter() >= deadline):
+            enough = tally.live >= LEAST_CASES or not tally.cases  # where all were rejected, more would be
+            if tally.failed or (enough and time.perf_counter() >= deadline):
                 break
         return tally
 
@@ -337,7 +341,7 @@ class _Verifier:
         if demand.operand_layouts:
             case = replace(case, layout=some_layout(demand.operand_layouts, case.bias, rng))
         fitted = self.plan.op.domain.fit(case)
-        return fitted if fitted is not None and demand.where(fitted) else None
+        return fitted if fitted is not None and demand.takes(fitted) else None
 
     def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
         """The smallest failing case near this one, explained."""
@@ -364,7 +368,7 @@ def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds
     def check(smaller: ConvCase) -> bool:
         if time.perf_counter() > deadline:
             raise _Stop
-        if not op.domain.allows(smaller) or not prop.demand.where(smaller):
+        if not op.domain.allows(smaller) or not prop.demand.takes(smaller):
             return True
         found = examine(prop, op, smaller, max(0.1, seconds))
         if found.kind is not finding.kind:  # a wrong result is not exchanged for an error, nor the reverse

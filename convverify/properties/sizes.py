@@ -15,7 +15,7 @@ from convverify.demand import Demand
 from convverify.properties.base import KnownFailure, Refusal, Refuted, declare
 from convverify.properties.calls import equations, geometry_arguments, observe, tensor
 from convverify.reference import Maps, Reference
-from convverify.target import Target
+from convverify.target import Target, Unsupported
 
 
 def _by_name(case: ConvCase) -> bool:
@@ -94,7 +94,9 @@ def empty_batches_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 )
 def no_input_channels_leave_the_bias(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Without input channels the sums are empty: the output is the bias, in every output channel."""
-    none = replace(case.with_geometry(in_channels=0, groups=1), bias=case.bias)
+    if "bias" not in op.accepts:
+        raise Unsupported("it takes no bias")
+    none = replace(case.with_geometry(in_channels=0, groups=1), bias=True)
     if not op.domain.allows(none):
         return
     output, right = observe(op, none, requires=()).output, Reference(none, Maps)
