@@ -44,9 +44,7 @@ VARIANTS = tuple(report.LAYERS)
     show_default=True,
     help="What to train beside torch, which always runs.",
 )
-@click.option(
-    "--device", default="cpu", show_default=True, type=click.Choice(("cpu", "cuda")), help="Where to train."
-)
+@click.option("--device", default="cpu", show_default=True, type=click.Choice(("cpu", "cuda")), help="Where to train.")
 @click.option(
     "--seed",
     default=0,

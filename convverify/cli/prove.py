@@ -30,9 +30,7 @@ FAILED, BAD_REQUEST = 1, 2
 @click.option("--solver", "wanted", type=click.Choice([*SOLVERS, "none"]), multiple=True,
               help="Use only this SMT solver (may be repeated); 'none' uses none.")  # fmt: skip
 @click.option("--coq", is_flag=True, help="Have Coq check the scripts under <output>/coq too.")
-def command(
-    identifiers: tuple[str, ...], compare: bool, output: Path, wanted: tuple[str, ...], coq: bool
-) -> None:
+def command(identifiers: tuple[str, ...], compare: bool, output: Path, wanted: tuple[str, ...], coq: bool) -> None:
     """Check the theorems (all, or those named), refute their wrong variants, and publish the proofs.
 
     Exit code 0: all hold. 1: a theorem or a control failed, or with --check a page differs. 2: a bad request.

@@ -209,7 +209,7 @@ def _moved(name: str, target: Any, arguments: Any, options: Any) -> Any:
 
 
 def _broadcast(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    shape = torch.broadcast_shapes(one.shape, other.shape)  # type: ignore[no-untyped-call]
+    shape = torch.broadcast_shapes(one.shape, other.shape)
     return one.expand(shape), other.expand(shape)
 
 

@@ -19,12 +19,12 @@ class ArticleConv2d(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, input: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(input, weight)
         return _correlate(input, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:  # noqa: D102
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
         input, weight = ctx.saved_tensors
         grad_input = grad_weight = None
         if ctx.needs_input_grad[0]:
@@ -47,8 +47,10 @@ class ArticleLayer(nn.Conv2d):
 
 def _correlate(images: Tensor, kernels: Tensor) -> Tensor:
     batch, channels, size, _ = images.shape
-    taps = kernels.shape[-1]
+    taps = kernels.shape[2]
     out = size - taps + 1
-    windows = F.unfold(images, taps).reshape(batch, channels, taps * taps, out, out)
+    # -1 for the taps, as the article has it: where height and width differ, the reshape may still fit, and
+    # einsum then broadcasts a single tap, so that the result is silently wrong (theorem SEED-2)
+    windows = F.unfold(images, taps).reshape(batch, channels, -1, out, out)
     flat = kernels.reshape(kernels.shape[0], channels, taps * taps)
     return torch.einsum("bctyx,oct->boyx", windows, flat)

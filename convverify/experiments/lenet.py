@@ -44,7 +44,7 @@ class Contender:
         begin = _now(images.device)
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.model(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         return loss.item(), _now(images.device) - begin
 

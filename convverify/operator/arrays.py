@@ -31,9 +31,7 @@ class TorchArrays:
     def rotate180(self, array: Tensor, spatial: int) -> Tensor:
         return array.flip(list(range(-spatial, 0)))
 
-    def windows(
-        self, array: Tensor, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-    ) -> Tensor:
+    def windows(self, array: Tensor, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
         first = array.dim() - len(size)
         for dim, (k, s, d) in enumerate(zip(size, stride, dilation, strict=True)):
             array = array.unfold(first + dim, d * (k - 1) + 1, s)[..., ::d]

@@ -50,16 +50,12 @@ def plain(geometry: ConvGeometry) -> Maps:
 
 def for_backward(geometry: ConvGeometry) -> Maps:
     """The maps as a backward pass needs them: a Function costs more than a small convolution."""
-    watched = (
-        torch.is_grad_enabled()
-        or forward_ad._current_level >= 0
-        or torch._C._are_functorch_transforms_active()
-    )
+    watched = torch.is_grad_enabled() or forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
     return differentiable(geometry) if watched else plain(geometry)
 
 
 def _apply(function: type[Function], *arguments: Any) -> Tensor:
-    output: Tensor = function.apply(*arguments)  # type: ignore[no-untyped-call]
+    output: Tensor = function.apply(*arguments)
     return output
 
 
@@ -129,9 +125,7 @@ class GradInput(_Bilinear):
     def jvp(ctx: Any, g: Maybe, k: Maybe, _: None) -> Maybe:
         saved_g, saved_k = ctx.saved_tensors
         map = differentiable(ctx.geometry).grad_input
-        return derivatives.total(
-            None if g is None else map(g, saved_k), None if k is None else map(saved_g, k)
-        )
+        return derivatives.total(None if g is None else map(g, saved_k), None if k is None else map(saved_g, k))
 
     @staticmethod
     def vmap(info: Any, dims: tuple[Any, ...], g: Tensor, k: Tensor,
@@ -158,9 +152,7 @@ class GradWeight(_Bilinear):
     def jvp(ctx: Any, x: Maybe, g: Maybe, _: None) -> Maybe:
         saved_x, saved_g = ctx.saved_tensors
         map = differentiable(ctx.geometry).grad_weight
-        return derivatives.total(
-            None if x is None else map(x, saved_g), None if g is None else map(saved_x, g)
-        )
+        return derivatives.total(None if x is None else map(x, saved_g), None if g is None else map(saved_x, g))
 
     @staticmethod
     def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, g: Tensor,

@@ -33,9 +33,7 @@ Rest = tuple[Sizes, Sizes, Sizes, int]
 def geometry_of(x: Sizes, k: Sizes, rest: Rest) -> ConvGeometry:
     """The geometry of an input and a weight of these shapes."""
     stride, padding, dilation, groups = rest
-    return conv_geometry(
-        "convverify", tuple(x), tuple(k), None, tuple(stride), tuple(padding), tuple(dilation), groups
-    )
+    return conv_geometry("convverify", tuple(x), tuple(k), None, tuple(stride), tuple(padding), tuple(dilation), groups)
 
 
 def shapes_of(index: int, first: Tensor, second: Tensor, sizes: Any, groups: int) -> tuple[Sizes, Sizes]:
@@ -84,7 +82,7 @@ def _output_shape(x: Sizes, k: Sizes, rest: Rest) -> Sizes:
 
 
 def _require(condition: bool, message: Callable[[], str]) -> None:
-    torch._check(condition, message)  # type: ignore[no-untyped-call]
+    torch._check(condition, message)
 
 
 def _maps(x: Sizes, k: Sizes, rest: Rest) -> Maps:
@@ -118,8 +116,7 @@ def _vmap(index: int) -> Any:
     def rule(info: Any, dims: tuple[Any, ...], first: Tensor, second: Tensor, third: Any,
              *rest: Any) -> tuple[Tensor, int]:  # fmt: skip
         one, two = (
-            tensor if dim is None else tensor.select(dim, 0)
-            for tensor, dim in zip((first, second), dims, strict=False)
+            tensor if dim is None else tensor.select(dim, 0) for tensor, dim in zip((first, second), dims, strict=False)
         )
         geometry = geometry_of(*shapes_of(index, one, two, third, rest[3]), rest)
         op = getattr(torch.ops.convverify, NAMES[index])

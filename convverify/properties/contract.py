@@ -110,7 +110,7 @@ def saved_operands_are_guarded(op: Target, case: ConvCase) -> Iterator[Equation]
         for equation in equations(case, reference, found):
             yield Equation(
                 f"{equation.what}, {role} having changed in place after the forward", equation.actual,
-                equation.expected, terms=equation.terms, magnitude=equation.magnitude,
+                equation.expected, norm=equation.norm,
             )  # fmt: skip
 
 

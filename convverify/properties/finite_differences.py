@@ -16,7 +16,7 @@ from convverify.case import ConvCase
 from convverify.comparison import TRANSFORM_GROWTH, Equation, gamma
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, Rounded, declare
-from convverify.properties.calls import geometry_arguments, observe, tensor
+from convverify.properties.calls import geometry_arguments, must_not_refuse, observe, tensor
 from convverify.reference import Reference
 from convverify.target import Target
 
@@ -36,6 +36,7 @@ def exact_gradcheck(op: Target, case: ConvCase) -> Iterator[Equation]:
 def exact_gradgradcheck(op: Target, case: ConvCase) -> Iterator[Equation]:
     """gradgradcheck with step 1 and no tolerance at all holds on integer operands and grad_output."""
     grad_output = observe(op, case, requires=()).operands.grad_output.requires_grad_()
+    _must_have_second_derivatives(op, case)
     yield from _exactly(gradgradcheck, op, case, grad_outputs=grad_output, check_undefined_grad=False)
 
 
@@ -50,7 +51,17 @@ def torch_gradcheck(op: Target, case: ConvCase) -> Iterator[Equation]:
 )
 def torch_gradgradcheck(op: Target, case: ConvCase) -> Iterator[Equation]:
     """gradgradcheck as torch has it holds on normal operands."""
+    _must_have_second_derivatives(op, case)
     yield from _as_it_stands(gradgradcheck, op, case)
+
+
+def _must_have_second_derivatives(op: Target, case: ConvCase) -> None:
+    """gradgradcheck takes an operator that refuses the double backward for one whose gradients are constant."""
+    seen = observe(op, case)
+    g = seen.operands.grad_output.requires_grad_()  # only for such a one `once_differentiable` answers
+    grads = [grad for grad in seen.grads(g, create_graph=True).values() if grad.requires_grad]
+    if grads:
+        must_not_refuse(op, grads, [torch.ones_like(grad) for grad in grads])
 
 
 def _exactly(checker: Callable[..., bool], op: Target, case: ConvCase, **options: Any) -> Iterator[Equation]:

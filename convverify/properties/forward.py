@@ -101,6 +101,6 @@ def forward_is_bilinear(op: Target, case: ConvCase) -> Iterator[Equation]:
         summed = call(op, case, {**leaves, role: leaves[role] + other})
         added = whole + call(op, case, {**zero_bias, role: other})
         yield Equation(
-            f"conv at the sum of two {role}s", summed, added, terms=2 * reference.terms["output"],
-            magnitude=reference.magnitudes["output"].max().item() * 4 if summed.numel() else 0.0,
+            f"conv at the sum of two {role}s", summed, added,
+            norm=2 * reference.norm,
         )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from convverify.case import ConvCase
@@ -47,9 +46,7 @@ def gradients_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
     for size in range(1, len(roles)):
         for subset in itertools.combinations(roles, size):
             seen = observe(op, case, subset)
-            yield Equation("output", seen.output, reference.output, terms=reference.terms["output"],
-                           magnitude=reference.magnitudes["output"])  # fmt: skip
-            yield from equations(case, reference, seen.grads())
+            yield from equations(case, reference, {"output": seen.output, **seen.grads()})
 
 
 @declare("gradients", ("GI-1", "GW-3", "GB-1"), "second_backward_doubled", Demand(products=3000))
@@ -64,7 +61,7 @@ def backward_accumulates(op: Target, case: ConvCase) -> Iterator[Equation]:
     for equation in equations(case, reference, {role: _grad(leaf) for role, leaf in seen.leaves.items()}):
         yield Equation(
             f"{equation.what} after two backward passes", equation.actual, 2 * equation.expected,
-            terms=equation.terms + 2, magnitude=2 * torch.as_tensor(equation.magnitude),
+            norm=2 * equation.norm,
         )  # fmt: skip
 
 
@@ -79,12 +76,11 @@ def gradients_are_adjoint(op: Target, case: ConvCase) -> Iterator[Equation]:
     pairing = _pair(g, seen.output)
     if bias is not None:
         pairing = pairing - _pair(g, bias.detach().view(-1, *[1] * case.geometry.spatial).expand_as(g))
-    magnitude = _pair(g.abs(), reference.magnitudes["output"]).item()
-    terms = reference.terms["output"] * max(1, g.numel())
+    norm = float(g.double().norm()) * reference.norm  # of g and of the output, which is below its operands' norms
     for role, grad in seen.grads(wrt=("input", "weight")).items():
         yield Equation(
             f"<grad_{role}, {role}>", _pair(grad, seen.leaves[role]).to(g.dtype), pairing.to(g.dtype),
-            terms=terms, magnitude=magnitude,
+            norm=norm,
         )  # fmt: skip
 
 

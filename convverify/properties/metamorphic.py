@@ -33,9 +33,7 @@ class _Related:
         self.op, self.case = op, case
         seen = observe(op, case, requires=())
         self.leaves, self.output = seen.leaves, seen.output
-        reference = Reference(case)
-        self.terms = 2 * reference.terms["output"]
-        self.magnitude = float(reference.magnitudes["output"].max())
+        self.norm = Reference(case).norm
 
     def on(self, leaves: dict[str, Tensor], **sizes: Any) -> Tensor | None:
         """The output for other operands of another geometry, or None outside the operator's domain."""
@@ -49,7 +47,7 @@ class _Related:
 
     def equation(self, what: str, actual: Tensor | None, expected: Tensor) -> Iterator[Equation]:
         if actual is not None:
-            yield Equation(what, actual, expected, terms=self.terms, magnitude=self.magnitude)
+            yield Equation(what, actual, expected, norm=self.norm)
 
 
 def _sliced(output: Tensor, slices: list[slice]) -> Tensor:
@@ -177,7 +175,7 @@ def impulse_response_is_the_kernel(op: Target, case: ConvCase) -> Iterator[Equat
     output = call(op, case, {**leaves, "input": unit})
     yield Equation(
         "impulse response", output, reference.narrow(reference.maps.forward(reference.wide(unit), reference.k)),
-        terms=reference.terms["output"], magnitude=reference.magnitudes["output"].max(),
+        norm=reference.norm,
     )  # fmt: skip
 
 
@@ -203,6 +201,5 @@ def compositions_associate(op: Target, case: ConvCase) -> Iterator[Equation]:
     inner = related.on({"input": related.leaves["input"], "weight": mixed})
     if outer is not None and inner is not None:
         yield Equation(
-            "1x1 after conv", outer, inner, terms=related.terms * (g.out_channels + 1),
-            magnitude=related.magnitude * g.out_channels * 9,
+            "1x1 after conv", outer, inner, norm=related.norm**2,
         )  # fmt: skip

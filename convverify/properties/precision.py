@@ -57,7 +57,7 @@ def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
         }
         for what, (actual, expected) in found.items():
             yield Equation(f"{what} for {bits}-bit operands and a unit {unit}", actual, reference.narrow(expected),
-                           magnitude=2.0**bits)  # fmt: skip
+                           norm=2.0**bits)  # fmt: skip
 
 
 def _grad(maps: Maps, role: str, x: Tensor, k: Tensor, g: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
-from convverify.properties.calls import Observed, observe
+from convverify.properties.calls import Observed, must_not_refuse, observe
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target
 
@@ -35,6 +35,13 @@ class _Second:
             "bias": (geometry.out_channels,),
         }
         self.cotangents = {role: self.seen.operands.draw(f"cotangent_{role}", shape) for role, shape in shapes.items()}
+
+    @property
+    def norm(self) -> float:
+        """Above every product of two operands' or cotangents' norms."""
+        reference = self.reference
+        operands = (reference.x, reference.k, reference.g, *map(reference.wide, self.cotangents.values()))
+        return 4 * max(float(operand.abs().square().sum()) for operand in operands)
 
     def derivatives(self, by: dict[str, Tensor], terms: tuple[str, ...]) -> dict[str, Tensor]:
         """The derivatives of sum <grad_role, cotangent_role> over the given terms."""
@@ -65,9 +72,10 @@ def connected(
             torch.autograd.grad, outputs, inputs, cotangents, retain_graph=True, create_graph=create_graph
         )
     except OperatorError as error:
-        if "not have been used in the graph" in str(error):
-            raise Refuted("a derivative of a gradient is missing: for autograd it is constant") from error
-        raise
+        if "not have been used in the graph" not in str(error):
+            raise
+        must_not_refuse(op, outputs, cotangents)
+        raise Refuted("a derivative of a gradient is missing: for autograd it is constant") from error
     return tuple(found)
 
 
@@ -159,9 +167,4 @@ def _equations(second: _Second, of: str, found: dict[str, Tensor], expected: dic
 
 
 def _equation(second: _Second, what: str, found: Tensor, expected: Tensor) -> Equation:
-    reference = second.reference
-    largest = max(float(m.max()) for m in reference.magnitudes.values() if m.numel()) if expected.numel() else 0.0
-    return Equation(
-        what, found, reference.narrow(expected).contiguous(), terms=2 * max(reference.terms.values()),
-        magnitude=2 * largest,
-    )  # fmt: skip
+    return Equation(what, found, second.reference.narrow(expected).contiguous(), norm=second.norm)

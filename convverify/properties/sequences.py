@@ -121,10 +121,9 @@ def input_and_weight_may_be_one_tensor(op: Target, case: ConvCase) -> Iterator[E
     seen = observe(op, square)
     seen.output = call(op, square, {"input": x, "weight": x})
     seen.leaves = {"input": x}
-    magnitude = reference.magnitudes["input"] + reference.magnitudes["weight"]
     yield from equations(square, reference, {"output": seen.output})
     yield Equation(
         "gradient of the shared tensor", seen.grads()["input"],
         reference.gradients["input"] + reference.gradients["weight"],
-        terms=reference.terms["input"] + reference.terms["weight"], magnitude=magnitude,
+        norm=reference.norm,
     )  # fmt: skip

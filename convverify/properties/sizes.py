@@ -66,7 +66,7 @@ def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     for index in range(min(2, case.geometry.batch)):
         output = tensor(op(leaves["input"][index], leaves["weight"], bias, *geometry_arguments(op, case)))
         yield Equation("output without a batch", output, reference.output[index],
-                       terms=reference.terms["output"], magnitude=reference.magnitudes["output"][index])  # fmt: skip
+                       norm=reference.norms["output"])  # fmt: skip
 
 
 @declare(
@@ -85,7 +85,13 @@ def empty_batches_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield from equations(empty, reference, seen.grads())
 
 
-@declare("sizes", ("FW-1",), "empty_sum_loses_the_bias", Demand(products=3000, weight=0.2), refusal=Refusal.ALLOWED)
+@declare(
+    "sizes",
+    ("FW-1",),
+    "empty_sum_loses_the_bias",
+    Demand(products=3000, weight=0.2, where=lambda case: case.bias),
+    refusal=Refusal.ALLOWED,
+)
 def no_input_channels_leave_the_bias(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Without input channels the sums are empty: the output is the bias, in every output channel."""
     if "bias" not in op.accepts:

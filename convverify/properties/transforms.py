@@ -62,8 +62,7 @@ def jvp_is_the_product_rule(op: Target, case: ConvCase) -> Iterator[Equation]:
         expected = sum((parts[role] for role in chosen), torch.zeros_like(parts["input"]))
         yield Equation(
             f"tangent of the output for that of {', '.join(chosen)}", found.tangent,
-            reference.narrow(expected), terms=3 * reference.terms["output"],
-            magnitude=3 * _largest(reference),
+            reference.narrow(expected), norm=reference.norm,
         )  # fmt: skip
 
 
@@ -84,8 +83,7 @@ def forward_over_reverse_is_right(op: Target, case: ConvCase) -> Iterator[Equati
         reference.maps.grad_weight(reference.wide(dx), reference.g),
     )
     for role, value, right in zip(ROLES, found, expected, strict=False):
-        yield Equation(f"tangent of grad_{role}", value, reference.narrow(right),
-                       terms=2 * reference.terms[role], magnitude=2 * _largest(reference))  # fmt: skip
+        yield Equation(f"tangent of grad_{role}", value, reference.narrow(right), norm=reference.norm)
 
 
 @declare("transforms", ("FW-ALL",), "vmap_takes_the_first_weight", _SMALL, refusal=Refusal.ALLOWED)
@@ -105,8 +103,7 @@ def vmap_is_a_loop(op: Target, case: ConvCase) -> Iterator[Equation]:
                 chosen = {role: source[role] if role in roles else leaves[role] for role in leaves}
                 yield Equation(
                     f"output {place} of vmap over {', '.join(roles)} (axis {axis})", found[place],
-                    _right(reference, chosen), terms=reference.terms["output"],
-                    magnitude=2 * _largest(reference),
+                    _right(reference, chosen), norm=reference.norm,
                 )  # fmt: skip
 
 
@@ -126,7 +123,7 @@ def func_grad_is_backward(op: Target, case: ConvCase) -> Iterator[Equation]:
     samples = op.guarded(torch.func.vmap(of_sample), leaves["input"], g)
     yield Equation(
         "sum of per-sample grad_weight", samples.sum(0), reference.gradients["weight"],
-        terms=2 * reference.terms["weight"], magnitude=reference.magnitudes["weight"],
+        norm=reference.norm,
     )  # fmt: skip
 
 
@@ -163,7 +160,8 @@ def fake_tensors_have_the_form(op: Target, case: ConvCase) -> Iterator[Equation]
 
 
 @declare(
-    "transforms", ("FW-ALL",), "compiled_without_bias", Demand(products=1500, weight=0.06, values=("integers",), costly=True),
+    "transforms", ("FW-ALL",), "compiled_without_bias",
+    Demand(products=1500, weight=0.06, values=("integers",), costly=True),
     refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def compiled_is_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -193,7 +191,3 @@ def _right(reference: Reference, operands: dict[str, Tensor]) -> Tensor:
     if "bias" in operands:
         output = output + reference.wide(operands["bias"]).view(-1, *[1] * reference.case.geometry.spatial)
     return reference.narrow(output)
-
-
-def _largest(reference: Reference) -> float:
-    return max((float(m.max()) for m in reference.magnitudes.values() if m.numel()), default=0.0)

@@ -26,10 +26,9 @@ SMALL_PLANE = 1 << 9
 @lru_cache(maxsize=1024)
 def forward(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the output."""
+    module = _dense(geometry)
     if depthwise.applies(geometry):
         module = depthwise_last if _strided(geometry) else depthwise
-    else:
-        module = _dense(geometry)
     return _within(module, geometry, itemsize, allowed).forward  # type: ignore[no-any-return]
 
 

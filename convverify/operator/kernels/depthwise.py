@@ -110,8 +110,7 @@ class Grid:
         if len(self.phases) == 1:
             return {self.phases[0]: padded.flatten(2)}
         return {
-            phase: padded[self.of_phase(phase)].contiguous().flatten(2)
-            for phase in {phase for phase, _ in self.taps}
+            phase: padded[self.of_phase(phase)].contiguous().flatten(2) for phase in {phase for phase, _ in self.taps}
         }
 
     def of_phase(self, phase: Sizes) -> Slices:

@@ -50,6 +50,6 @@ def _many(a: Tensor, b: Tensor) -> bool:
 @lru_cache(maxsize=1)
 def _onednn() -> Any:
     """The operator, if this build of torch has it."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if not torch.backends.mkldnn.is_available():
         return None
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
