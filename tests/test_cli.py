@@ -102,7 +102,8 @@ def test_wrong_operator_exits_1_with_case_both_sides_and_script(tmp_path: Path):
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     printed = done.stdout.split("torch\n")
     assert len(printed) == 3
-    assert printed[0].startswith("operator\noutput\n(1, 1, 1, 1)")
+    assert printed[0].startswith("operator\noutput\n(1, 1, 1, 1)\n")
+    assert printed[0].partition("tensor")[2] != printed[1].partition("tensor")[2]
 
 
 def test_replay_fails_on_the_counterexample_and_passes_on_a_right_operator(tmp_path: Path):
