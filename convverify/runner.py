@@ -28,13 +28,14 @@ from convverify.pace import Pace
 from convverify.properties import CATALOGUE, named
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result, Run
-from convverify.strategies import cases, smaller_cases, some_layout
+from convverify.strategies import cases, no_foreign_constants, smaller_cases, some_layout
 from convverify.target import Target, load
 from convverify.values import DISTRIBUTIONS
 
 LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
 MOST_SUPPORTED = 300
 LAYER_PRODUCTS = 50_000
+LEAST_TRIED = 60  # likewise for what a counterexample is shrunken to
 MOST_DIAGNOSED = 3
 Progress = Callable[[Result], None]
 _SETTINGS = settings(
@@ -383,11 +384,16 @@ class _Verifier:
 
 def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float) -> tuple[ConvCase, Finding]:
     """The smallest case of the operator's domain found in the time on which the property fails as well."""
-    deadline = time.perf_counter() + seconds
+    started, tried = time.perf_counter(), 0
     best = [(case, finding)]
 
+    def over() -> bool:
+        return time.perf_counter() - started > seconds * (1 if tried >= LEAST_TRIED else 3)
+
     def check(smaller: ConvCase) -> bool:
-        if time.perf_counter() > deadline:
+        nonlocal tried
+        tried += 1
+        if over():
             raise _Stop
         if not op.domain.allows(smaller) or not prop.demand.takes(smaller):
             return True
@@ -402,7 +408,7 @@ def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds
     while before is not best[0][0]:  # from each smallest one on, until it stays
         before = best[0][0]
         _draw(smaller_cases(before), 150, f"shrink {case}", check, (Phase.generate, Phase.shrink))
-        if time.perf_counter() > deadline:
+        if over():
             break
     return best[0]
 
@@ -430,7 +436,7 @@ def _draw(
             stopped = Phase.shrink not in phases
             raise _Stop
 
-    with contextlib.suppress(Exception):  # what was found is in `check`'s own record
+    with no_foreign_constants(), contextlib.suppress(Exception):  # what was found is in `check`'s own record
         trial()
 
 
