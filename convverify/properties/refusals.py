@@ -47,7 +47,7 @@ def mismatched_channels_are_refused(op: Target, case: ConvCase) -> Iterator[Equa
     weight, per_group = Operands(case).weight, g.in_channels // g.groups
     elements = g.out_channels * per_group
     for each in (elements + 1, per_group - 1):  # of which no reshape of the weight makes the channels fit
-        if each < 2 or elements % each == 0:
+        if per_group == 1 or each < 2 or elements % each == 0:  # einsum broadcasts a single channel
             continue
         x = torch.ones((max(g.batch, 1), each * g.groups, *g.input_size), dtype=dtype, device=case.device)
         yield _refused(op, f"an input of {x.shape[1]} channels with a weight for {g.in_channels}",
@@ -61,7 +61,7 @@ def mismatched_channels_are_refused(op: Target, case: ConvCase) -> Iterator[Equa
         yield _refused(op, "groups=2 with 5 in_channels", x, odd, None, stride, padding, dilation, 2)
 
 
-@declare("refusals", ("FW-1",), "large_kernel_accepted", _WHOLE)
+@declare("refusals", ("FW-1",), "large_kernel_accepted", _WHOLE, direct=True)
 def kernels_larger_than_the_input_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A kernel that reaches beyond the padded input is refused."""
     g = case.geometry
