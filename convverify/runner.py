@@ -34,6 +34,8 @@ from convverify.values import DISTRIBUTIONS
 
 LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
 LEAST_TRIED = 60  # likewise for what a counterexample is shrunken to
+MOST_SUPPORTED = 300
+LAYER_PRODUCTS = 50_000
 MOST_DIAGNOSED = 3
 Progress = Callable[[Result], None]
 _SETTINGS = settings(
@@ -173,14 +175,17 @@ def plan_of(
     secret = secrets.randbits(31) if secret_seed is None else secret_seed
     return Plan(
         op, BUDGETS[budget], devices(device), seed, secret,
-        tuple(map(named, properties)) or catalogue(BUDGETS[budget]), tuple(shapes), fail_fast,
+        tuple(map(named, properties)) or catalogue(BUDGETS[budget], bool(shapes)), tuple(shapes), fail_fast,
         ConvCase.parse(case) if case else None,
     )  # fmt: skip
 
 
-def catalogue(budget: Budget) -> tuple[Property, ...]:
-    """The properties that a budget has room for."""
-    return tuple(prop for prop in CATALOGUE if budget.costly or not prop.demand.costly)
+def catalogue(budget: Budget, layers: bool = False) -> tuple[Property, ...]:
+    """The properties that a budget has room for; for whole layers, those whose reference is fast enough."""
+    return tuple(
+        prop for prop in CATALOGUE
+        if (budget.costly or not prop.demand.costly) and (not layers or prop.demand.products >= LAYER_PRODUCTS)
+    )  # fmt: skip
 
 
 def devices(device: str) -> tuple[str, ...]:
@@ -240,6 +245,7 @@ class _Verifier:
         self.inexact = False
         self.diagnosed = 0
         self.pace = Pace()
+        self.supported: dict[ConvGeometry, None] = {}
 
     def result(self, prop: Property, device: str) -> Result:
         """The result of one property; NOT_RUN where the device is absent or the run was stopped."""
@@ -266,6 +272,8 @@ class _Verifier:
 
     def _run(self, prop: Property, device: str, deadline: float) -> _Tally:
         tally = _Tally()
+        if self.plan.shapes or self.plan.case:
+            deadline = math.inf  # what was asked for by name is checked, however long it takes
         budget, domain = self.budget, self.plan.op.domain
         if not prop.demand.reaches(domain.dtypes):
             return tally
@@ -274,8 +282,11 @@ class _Verifier:
             """Whether to go on."""
             self.plan.watch(prop, case)
             case_started = time.perf_counter()
-            tally.add(case, examine(prop, self.plan.op, case, budget.case_seconds))
+            finding = examine(prop, self.plan.op, case, budget.case_seconds)
+            tally.add(case, finding)
             self.pace.note(case, time.perf_counter() - case_started)
+            if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
+                self.supported[case.geometry] = None
             return tally.failed is None and (tally.live < LEAST_CASES or time.perf_counter() < deadline)
 
         for case in self._given(prop, device):
@@ -293,7 +304,20 @@ class _Verifier:
             enough = tally.live >= LEAST_CASES or not tally.cases  # where all were rejected, more would be
             if tally.failed or (enough and time.perf_counter() >= deadline):
                 break
+        if tally.live < LEAST_CASES and not tally.failed:
+            for case in self._known_supported(prop, device):
+                if not check(case) and (tally.failed or tally.live >= LEAST_CASES):
+                    break
         return tally
+
+    def _known_supported(self, prop: Property, device: str) -> Iterator[ConvCase]:
+        """Cases of geometries that the operator did support, for one that supports few."""
+        rng = random.Random(f"{prop.name} supported")
+        fitting = [g for g in self.supported if g.products <= max(prop.demand.products, 1500)]
+        for place, geometry in enumerate(rng.sample(fitting, min(len(fitting), 4 * LEAST_CASES))):
+            case = self._case(prop, geometry, device, rng, place)
+            if case is not None:
+                yield case
 
     def _given(self, prop: Property, device: str) -> Iterator[ConvCase]:
         """The cases that are not drawn: the one asked for, the shapes asked for, or those listed."""
