@@ -21,7 +21,7 @@ from convverify.budget import BUDGETS, Budget
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.coverage import features
-from convverify.diagnosis import behaves_like
+from convverify.diagnosis import behaves_like, read_back
 from convverify.examine import Finding, Kind, examine
 from convverify.geometry import ConvGeometry
 from convverify.pace import Pace
@@ -215,17 +215,13 @@ def execute(
     plan: Plan, coverage: Counter[tuple[str, str]], skip: Set[tuple[str, str]] = frozenset()
 ) -> Iterator[Result]:
     """The results of a plan, one by one, but for the (property, device) pairs in `skip`."""
-    pristine = process_state.process_state()
     verifier = _Verifier(plan, coverage)
-    try:
-        with _quiet():
-            for device in plan.devices:
-                for prop in plan.properties:
-                    process_state.restore(pristine)
-                    if (prop.name, device) not in skip:
-                        yield verifier.result(prop, device)
-    finally:
-        process_state.restore(pristine)
+    with process_state.kept() as pristine, _quiet():
+        for device in plan.devices:
+            for prop in plan.properties:
+                process_state.restore(pristine)
+                if (prop.name, device) not in skip:
+                    yield verifier.result(prop, device)
 
 
 def blank(prop: Property, device: str) -> Result:
@@ -382,7 +378,8 @@ class _Verifier:
             return example
         self.diagnosed += 1
         causes = behaves_like(prop, self.plan.op, smallest, case, seconds)
-        return replace(example, behaves_like=causes)
+        formula = read_back(self.plan.op, smallest) if self.diagnosed == 1 else ""
+        return replace(example, behaves_like=causes, readback=formula)
 
 
 def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float) -> tuple[ConvCase, Finding]:

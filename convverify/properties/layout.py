@@ -11,7 +11,7 @@ from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import LEAVES, call, equations, observe
-from convverify.properties.forward import claimed
+from convverify.properties.dtypes import claimed
 from convverify.reference import Reference
 from convverify.target import Target
 
