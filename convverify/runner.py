@@ -24,7 +24,7 @@ from convverify.coverage import features
 from convverify.diagnosis import behaves_like, read_back
 from convverify.examine import Finding, Kind, examine
 from convverify.geometry import ConvGeometry
-from convverify.pace import Pace
+from convverify.pace import Clock, Pace
 from convverify.properties import CATALOGUE, named
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result, Run
@@ -216,7 +216,9 @@ def execute(
 ) -> Iterator[Result]:
     """The results of a plan, one by one, but for the (property, device) pairs in `skip`."""
     verifier = _Verifier(plan, coverage)
-    with process_state.kept() as pristine, _quiet():
+    with process_state.kept(), _quiet():
+        torch.set_num_threads(1)  # several threads on shared cores make small convolutions many times slower
+        pristine = process_state.process_state()
         for device in plan.devices:
             for prop in plan.properties:
                 process_state.restore(pristine)
@@ -235,7 +237,8 @@ class _Verifier:
     def __init__(self, plan: Plan, coverage: Counter[tuple[str, str]]) -> None:
         self.plan, self.coverage = plan, coverage
         self.budget = plan.budget
-        self.finish = time.perf_counter() + plan.budget.seconds * len(plan.devices)
+        self.clock = Clock()
+        self.finish = plan.budget.seconds * len(plan.devices)
         self.weight_left = sum(p.demand.weight for p in plan.properties) * len(plan.devices)
         self.failed = self.stopped = ""
         self.inexact = False
@@ -249,7 +252,7 @@ class _Verifier:
         reason = self.stopped or ("" if _present(device) else f"there is no {device} device here")
         if reason:
             return replace(unrun, reason=reason)
-        started = time.perf_counter()
+        started, begun = self.clock(), time.perf_counter()
         share = max(0.02, 1.5 * (self.finish - started) * prop.demand.weight / self.weight_left)
         self.weight_left = max(1e-9, self.weight_left - prop.demand.weight)
         tally = self._run(prop, device, started + share)
@@ -264,7 +267,7 @@ class _Verifier:
             elif self.plan.fail_fast:
                 self.stopped = f"{prop.name} failed first"
         self.inexact = self.inexact or (result.outcome is Outcome.INEXACT and not prop.direct)
-        return replace(result, elapsed_seconds=time.perf_counter() - started)
+        return replace(result, elapsed_seconds=time.perf_counter() - begun)
 
     def _run(self, prop: Property, device: str, deadline: float) -> _Tally:
         tally = _Tally()
@@ -277,16 +280,16 @@ class _Verifier:
         def check(case: ConvCase) -> bool:
             """Whether to go on."""
             self.plan.watch(prop, case)
-            case_started = time.perf_counter()
+            case_started = self.clock()
             finding = examine(prop, self.plan.op, case, budget.case_seconds)
             tally.add(case, finding)
-            self.pace.note(case, time.perf_counter() - case_started)
+            self.pace.note(case, self.clock() - case_started)
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
                 self.supported[case.geometry] = None
-            return tally.failed is None and (tally.live < LEAST_CASES or time.perf_counter() < deadline)
+            return tally.failed is None and (tally.live < LEAST_CASES or self.clock() < deadline)
 
         for case in self._given(prop, device):
-            left = deadline - time.perf_counter() if tally.cases else budget.case_seconds / 2
+            left = deadline - self.clock() if tally.cases else budget.case_seconds / 2
             if self.pace.predict(case) > left:
                 tally.too_slow += 1
             elif not check(case):
@@ -298,7 +301,7 @@ class _Verifier:
             strategy = cases(prop.demand, domain, device)
             _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
             enough = tally.live >= LEAST_CASES or not tally.cases  # where all were rejected, more would be
-            if tally.failed or (enough and time.perf_counter() >= deadline):
+            if tally.failed or (enough and self.clock() >= deadline):
                 break
         if tally.live < LEAST_CASES and not tally.failed:
             for case in self._known_supported(prop, device):
