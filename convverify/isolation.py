@@ -100,7 +100,7 @@ def _work(request: Request, state: _Progress, progress: Progress) -> None:
             assert worker.stdin is not None
             worker.stdin.write(json.dumps({**asdict(request), "skip": skip}).encode())
             worker.stdin.close()
-            silent = True
+            silent = False
             for message in _messages(read, lambda: _patience(state)):
                 silent = _take(message, state, progress)
             if not state.done:
