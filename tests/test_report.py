@@ -19,7 +19,7 @@ from convverify.results import Counterexample, Outcome, Result, Run
 
 NASTY = "<script>alert('x')</script> a|b `c` & \"d\"\nsecond line [red]e[/red] {{ 123 * 7 }}"
 SCHEMA = json.loads((Path(report.__file__).parent / "schema.json").read_text(encoding="utf-8"))
-DOCUMENT = Path(convverify.__file__).parent.parent / "docs" / "report-schema.md"
+DOCUMENT = Path(__file__).parent.parent / "docs" / "report-schema.md"
 
 
 def run_with_everything(text: str = "plain") -> Run:
