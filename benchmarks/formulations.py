@@ -46,7 +46,9 @@ def candidates(name: str, geometry: ConvGeometry) -> Iterator[tuple[str, Any]]:
     """The formulations that take this geometry."""
     for module in MODULES:
         special = module in (pointwise, depthwise, depthwise_last)
-        if not hasattr(module, name) or (special and not module.applies(geometry)):
+        if not hasattr(module, name) or (
+            special and not (module if module is pointwise else depthwise).applies(geometry)
+        ):
             continue
         if module in (windows, scatter) and geometry.groups > 1:
             continue

@@ -3,7 +3,7 @@
     python benchmarks/layers.py [--dtype float32 float64] [--seconds 0.6] [--plot]
 
 Each layer is measured forward and backward (both gradients) in turns, ours and torch's one after the
-other, on one thread; the ratio is that of the medians. torch.mm's rate at the same time is printed as a
+other, on one thread; the ratio is the median of the turns'. torch.mm's rate at the same time is printed as a
 measure of the machine. `--plot` writes a table, the figures and an image to `benchmarks/results/`.
 """
 
@@ -68,8 +68,8 @@ def multiplication(dtype: torch.dtype) -> Step:
     return lambda: torch.mm(a, b)
 
 
-def medians(tasks: dict[str, Step], seconds: float) -> dict[str, float]:
-    """The median time of each, measured in turns for about as long as asked, six turns at least."""
+def turns(tasks: dict[str, Step], seconds: float) -> dict[str, list[float]]:
+    """The times of each, measured in turns for about as long as asked, six turns at least."""
     for task in tasks.values():
         task()
     times: dict[str, list[float]] = {name: [] for name in tasks}
@@ -80,15 +80,16 @@ def medians(tasks: dict[str, Step], seconds: float) -> dict[str, float]:
             start = time.perf_counter()
             task()
             times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
 def measure(family: str, layer: tuple[int, ...], dtype: torch.dtype, seconds: float) -> dict[str, Any]:
     """One row of the table."""
     n, ci, _, co, k, *_, groups = layer
     tasks = steps(layer, dtype)
-    found = medians(tasks, seconds)
-    mm = medians({"ours": multiplication(dtype)}, seconds / 10)["ours"]
+    times = turns(tasks, seconds)
+    found = {name: statistics.median(values) for name, values in times.items()}
+    mm = statistics.median(turns({"ours": multiplication(dtype)}, seconds / 10)["ours"])
     _, _, size, _, _, stride, padding, dilation, _ = layer
     out = (size + 2 * padding - dilation * (k - 1) - 1) // stride + 1
     products = 3 * n * co * out * out * (ci // groups) * k * k  # forward and both gradients
@@ -96,7 +97,7 @@ def measure(family: str, layer: tuple[int, ...], dtype: torch.dtype, seconds: fl
         "family": family,
         "layer": ",".join(map(str, layer)),
         "dtype": str(dtype).removeprefix("torch."),
-        "ratio": found["ours"] / found["torch"],
+        "ratio": statistics.median(a / b for a, b in zip(times["ours"], times["torch"], strict=True)),
         "ours_ms": found["ours"] * 1e3,
         "torch_ms": found["torch"] * 1e3,
         "ours_gflops": 2 * products / found["ours"] / 1e9,
@@ -111,7 +112,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {
         "geometric_mean": math.exp(statistics.fmean(math.log(row["ratio"]) for row in rows)),
         "worst": max(row["ratio"] for row in rows),
-        "lenet_batch_64": sum(r["ours_ms"] for r in lenet) / max(sum(r["torch_ms"] for r in lenet), 1e-9),
+        "lenet_batch_64": sum(r["ratio"] * r["torch_ms"] for r in lenet) / max(sum(r["torch_ms"] for r in lenet), 1e-9),
     }
 
 

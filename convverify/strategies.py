@@ -5,16 +5,19 @@ Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, cont
 
 from __future__ import annotations
 
+import contextlib
+import random
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from hypothesis import reject
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
 
 from convverify.case import ConvCase
 from convverify.demand import Demand
 from convverify.domain import Domain
-from convverify.geometry import ConvGeometry, GeometryError, Padding
+from convverify.geometry import ConvGeometry, Padding
 from convverify.layouts import LAYOUTS
 from convverify.values import DISTRIBUTIONS
 
@@ -24,6 +27,10 @@ _ROLE_LAYOUTS = {
     "bias": ("contiguous", "sliced", "offset", "expanded"),
     **dict.fromkeys(("input", "weight", "grad_output"), tuple(LAYOUTS)),
 }
+
+if hasattr(providers, "_get_local_constants"):
+    _NO_CONSTANTS = type(providers._local_constants)
+    _CACHE = type(providers.CONSTANTS_CACHE)(1024)
 
 
 @st.composite
@@ -84,7 +91,7 @@ def cases(draw: st.DrawFn, demand: Demand, domain: Domain | None = None, device:
     if case.layout != "contiguous" and not case.bias:
         case = replace(case, layout=_without_bias(case.layout))
     fitted = case if domain is None else domain.fit(case)
-    if fitted is None or not demand.where(fitted):
+    if fitted is None or not demand.takes(fitted):
         reject()
     return fitted
 
@@ -108,29 +115,33 @@ def layouts(roles: tuple[str, ...]) -> st.SearchStrategy[str]:
     return each.map(text)
 
 
+def some_layout(roles: tuple[str, ...], bias: bool, rng: random.Random) -> str:
+    """A layout of the named operands for a case that is listed, not drawn."""
+    chosen = {role: rng.choice(_ROLE_LAYOUTS[role]) for role in roles if role != "bias" or bias}
+    return ",".join(f"{role}:{lay}" for role, lay in chosen.items() if lay != "contiguous") or "contiguous"
+
+
 @st.composite
 def smaller_cases(draw: st.DrawFn, case: ConvCase) -> ConvCase:
     """Cases between the simplest one and `case`, in every part of it: what a counterexample shrinks to."""
     g = case.geometry
     groups = draw(_down(g.groups, 1))
     in_group, out_group = g.in_channels // g.groups, g.out_channels // g.groups
-    kernel = tuple(draw(_down(k, 1)) for k in g.kernel_size)
-    padding = g.padding if isinstance(g.padding, str) else tuple(draw(_down(p, 0)) for p in g.padding)
-    smaller: dict[str, Any] = {
-        "batch": draw(_down(g.batch, min(1, g.batch))),
-        "in_channels": groups * draw(_down(in_group, min(1, in_group))),
-        "out_channels": groups * draw(_down(out_group, min(1, out_group))),
-        "input_size": tuple(draw(_down(size, 1)) for size in g.input_size),
-        "kernel_size": kernel,
-        "stride": tuple(draw(_down(s, 1)) for s in g.stride),
-        "padding": padding,
-        "dilation": tuple(draw(_down(d, 1)) for d in g.dilation),
-        "groups": groups,
-    }
-    try:
-        geometry = ConvGeometry(**smaller)
-    except GeometryError:
-        geometry = g
+    smaller = ConvGeometry(
+        draw(_down(g.batch, min(1, g.batch))),
+        groups * draw(_down(in_group, min(1, in_group))),
+        groups * draw(_down(out_group, min(1, out_group))),
+        (9999,) * g.spatial,  # for the moment
+        tuple(draw(_down(k, 1)) for k in g.kernel_size),
+        tuple(draw(_down(s, 1)) for s in g.stride),
+        g.padding if isinstance(g.padding, str) else tuple(draw(_down(p, 0)) for p in g.padding),
+        tuple(draw(_down(d, 1)) for d in g.dilation),
+        groups,
+    )
+    # an image that is too small for the kernel is made to fit: each draw is a case, and simpler draws simpler ones
+    least = [max(1, axis.reach + 1 - axis.before - axis.after) for axis in smaller.axes]
+    room = tuple(max(low, draw(_down(size, 1))) for low, size in zip(least, g.input_size, strict=True))
+    geometry = replace(smaller, input_size=room)
     parts = [draw(st.sampled_from(("", part))) for part in case.layout.split(",") if part != "contiguous"]
     return replace(
         case,
@@ -142,6 +153,25 @@ def smaller_cases(draw: st.DrawFn, case: ConvCase) -> ConvCase:
         dtype=draw(st.sampled_from(tuple(dict.fromkeys((_plain_dtype(case.dtype), case.dtype))))),
         seed=draw(st.sampled_from((0, 1, case.seed))),
     )
+
+
+@contextlib.contextmanager
+def no_foreign_constants() -> Iterator[None]:
+    """Inside, Hypothesis does not mix in constants that it finds in source files it takes for the user's.
+
+    Looking for them takes a second and leaves a folder behind, and the cases of a seed would depend on what
+    else is imported. Hypothesis has no setting for it, and older versions do not do it.
+    """
+    if not hasattr(providers, "_get_local_constants"):
+        yield
+        return
+    before = providers._get_local_constants, providers.CONSTANTS_CACHE
+    providers._get_local_constants = _NO_CONSTANTS
+    providers.CONSTANTS_CACHE = _CACHE
+    try:
+        yield
+    finally:
+        providers._get_local_constants, providers.CONSTANTS_CACHE = before
 
 
 def _plain_dtype(dtype: str) -> str:

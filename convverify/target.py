@@ -53,8 +53,8 @@ class Target:
     def __init__(self, operator: Any, name: str = "", domain: str | Domain = "") -> None:
         self.operator = operator
         self.name = name or _name_of(operator)
-        self.domain = domain if isinstance(domain, Domain) else Domain.parse(domain)
         self.call, self.accepts = _callable_of(operator)
+        self.domain = (domain if isinstance(domain, Domain) else Domain.parse(domain)).taking(self.accepts)
         self.has_defaults = not inspect.isclass(operator) and _has_defaults(operator)
 
     @property
@@ -155,6 +155,8 @@ def _callable_of(operator: Any) -> tuple[Callable[..., Any], tuple[str, ...]]:
 
 def _accepted(function: Callable[..., Any], skip: int = 0) -> tuple[str, ...]:
     """The prefix of PARAMETERS that a function takes; all where it does not say."""
+    if (schema := getattr(function, "schema", None)) is not None:  # of a scripted function
+        return PARAMETERS[: len(schema.arguments)]
     try:
         parameters = list(inspect.signature(function).parameters.values())[skip:]
     except (TypeError, ValueError):
@@ -184,8 +186,16 @@ def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
         dilation: Any = 1, groups: int = 1,
     ) -> Any:  # fmt: skip
         module = module_class(
-            weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride, padding, dilation,
-            groups, bias is not None, device="meta", dtype=weight.dtype,
+            weight.shape[1] * groups,
+            weight.shape[0],
+            tuple(weight.shape[2:]),
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias is not None,
+            device="meta",
+            dtype=weight.dtype,
         )  # fmt: skip - on "meta" no parameters are drawn: they are handed in
         parameters = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         return torch.func.functional_call(module, parameters, (input,))

@@ -13,12 +13,12 @@ COMMANDS: dict[str, str] = {
     "verify": "Verify an operator and write its report.",
     "replay": "Check one case of one property again.",
     "properties": "List the catalogue of properties.",
-    "lenet": "Train LeNet on MNIST with nn.Conv2d and with other convolutions, side by side.",
     "mutants": "Verify the verifier: which property catches which wrong operator.",
     "prove": "Check the theorems and publish their proofs.",
     "cite": "Print a citation of a theorem.",
     "readback": "Print what an operator computes, as polynomials, beside the definition.",
     "graph": "Draw the graph that autograd records.",
+    "lenet": "Train the article's network with both operators side by side.",
 }
 
 

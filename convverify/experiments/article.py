@@ -51,7 +51,7 @@ class ArticleLayer(nn.Conv2d):
 
 def _correlate(images: Tensor, kernels: Tensor) -> Tensor:
     batch, channels, size, _ = images.shape
-    taps = kernels.shape[-1]
+    taps = kernels.shape[2]
     out = size - taps + 1
     # The article leaves the taps to be inferred, so that some rectangles slip through and come out wrong.
     windows = F.unfold(images, taps).reshape(batch, channels, -1, out, out)
