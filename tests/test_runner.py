@@ -254,7 +254,7 @@ def test_process_state_is_restored_after_an_operator_that_changes_it():
         torch.set_default_dtype(torch.float64)
         torch.use_deterministic_algorithms(True)
         torch.set_float32_matmul_precision("medium")
-        torch.backends.mkldnn.enabled = False
+        torch._C._set_mkldnn_enabled(False)
         torch.nn.functional.conv2d = operators.kernel_turned
         return operators.torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,12 +114,15 @@ def _now(device: torch.device) -> float:
 @contextmanager
 def plain_arithmetic() -> Iterator[None]:
     """Torch without the libraries that usually convolve for it."""
-    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn)
-    enabled = [library.enabled for library in libraries]
+    onednn, cudnn = bool(torch.backends.mkldnn.enabled), bool(torch.backends.cudnn.enabled)
     try:
-        for library in libraries:
-            library.enabled = False
+        _use_libraries(False, False)
         yield
     finally:
-        for library, was in zip(libraries, enabled, strict=True):
-            library.enabled = was
+        _use_libraries(onednn, cudnn)
+
+
+def _use_libraries(onednn: bool, cudnn: bool) -> None:
+    """Not through torch.backends, whose flags refuse to be set once torch's own tests have been imported."""
+    torch._C._set_mkldnn_enabled(onednn)
+    torch._C._set_cudnn_enabled(cudnn)

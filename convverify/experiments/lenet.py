@@ -168,10 +168,12 @@ def _circumstances() -> Iterator[None]:
     threads, cudnn = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     matmul = torch.backends.cuda.matmul.allow_tf32
     torch.set_num_threads(1)
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch._C._set_cudnn_allow_tf32(False)  # torch.backends refuses once torch's own tests have been imported
+    torch.backends.cuda.matmul.allow_tf32 = False
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
+        torch._C._set_cudnn_allow_tf32(cudnn)
+        torch.backends.cuda.matmul.allow_tf32 = matmul
