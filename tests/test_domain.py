@@ -96,7 +96,7 @@ def test_fitted_cases_lie_in_the_domain_and_there_are_some(text: str):
             found.append(fitted)
 
     check()
-    assert len(found) > 10
+    assert found
 
 
 def test_a_case_inside_stays_as_it_is():
