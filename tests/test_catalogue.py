@@ -6,10 +6,11 @@ import pkgutil
 import pytest
 
 from convverify import mutants, properties
-from convverify.mutants import MUTANTS
+from convverify.mutants import CONTROLS, MUTANTS
 from convverify.mutants.base import Mutant
 from convverify.properties import CATALOGUE, FAMILIES, UnknownPropertyError, named
 from convverify.properties.base import Property, declare
+from convverify.report import kill_matrix
 from convverify.results import Outcome
 from convverify.runner import verify
 from convverify.theorem_ids import THEOREM_IDS
@@ -101,3 +102,18 @@ def test_property_alone_catches_its_mutant(prop: Property):
 def test_every_mutant_names_its_fault():
     assert [mutant.name for mutant in MUTANTS if len(mutant.fault.split()) < 3] == []
     assert len(BY_NAME) == len(MUTANTS)
+
+
+def test_every_mutant_names_a_property_that_must_catch_it():
+    names = {prop.name for prop in CATALOGUE}
+    assert {mutant.name: mutant.caught_by for mutant in MUTANTS if mutant.caught_by not in names} == {}
+
+
+def test_the_kill_matrix_is_of_this_catalogue_and_blames_no_control():
+    matrix = kill_matrix()
+    assert matrix["properties"] == [prop.name for prop in CATALOGUE]
+    assert set(matrix["mutants"]) == {mutant.name for mutant in MUTANTS}
+    assert set(matrix["controls"]) == {control.name for control in CONTROLS}
+    assert not [name for name, entry in matrix["controls"].items() if entry["caught_by"]]
+    caught = [name for name, entry in matrix["mutants"].items() if entry["caught_by"]]
+    assert len(caught) >= 0.9 * len(MUTANTS)

@@ -292,7 +292,6 @@ TRANSFORMS: dict[str, Witness] = {
     "vmap_assumes_the_first_axis": mapped(0, 1),
     "vmap_reverses_the_bias": mapped(2, 0),
     "wrong_under_functorch": mapped(0, 0),
-    "autocast_ignored": lambda op: _cast(op).dtype != torch.bfloat16,
     "autocast_bias_lost": lambda op: not honest_equal(_cast(op), _cast(torch_conv2d)),
     "autocast_loses_a_column_of_grad_weight": _cast_gradients,
     "inference_mode_bias_lost": lambda op: wrong(torch.inference_mode()(op), *plain()),

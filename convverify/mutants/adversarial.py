@@ -20,7 +20,9 @@ from convverify.mutants.toolkit import (
 )
 
 
-def _triggered(name: str, fault: str, trigger: Callable[[Tensor, Tensor], Tensor | bool]) -> Mutant:
+def _triggered(
+    name: str, fault: str, trigger: Callable[[Tensor, Tensor], Tensor | bool], caught_by: str = "forward_equals_torch"
+) -> Mutant:
     """A mutant whose output is too large by a hundredth where the trigger fires on its operands."""
 
     def answer(c: Call) -> Tensor:
@@ -32,7 +34,7 @@ def _triggered(name: str, fault: str, trigger: Callable[[Tensor, Tensor], Tensor
         return torch.where(fired, (out * 1.01).to(out.dtype), out)
 
     answer.__name__, answer.__doc__ = name, fault
-    return mutant("")(operator(answer))
+    return mutant(caught_by)(operator(answer))
 
 
 def _integral(t: Tensor) -> Tensor:
@@ -92,6 +94,7 @@ wrong_on_tiny_input = _triggered(
     "wrong_on_tiny_input",
     "Wrong if all elements of the input are below 10^-8",
     lambda x, w: (x.abs() < 1e-8).all(),
+    "gradients_equal_torch",
 )
 wrong_on_one_outlier = _triggered(
     "wrong_on_one_outlier",
@@ -112,6 +115,7 @@ wrong_on_normal_input = _triggered(
     "wrong_on_normal_input",
     "Wrong on inputs of more than 30 elements with the spread of a normal distribution",
     lambda x, w: (x.mean().abs() < 0.3) & ((_spread(x) - 1).abs() < 0.3) & (x.numel() > 30),
+    "results_are_within_rounding",
 )
 wrong_on_impulses = _triggered(
     "wrong_on_impulses",
@@ -135,7 +139,7 @@ wrong_on_symmetric_kernels = _triggered(
 )
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def wrong_by_hash(c: Call) -> Tensor:
     """Wrong for one in forty data sets, always the same ones: chosen by a hash of the input."""
@@ -146,7 +150,7 @@ def wrong_by_hash(c: Call) -> Tensor:
     return torch.where(mixed < 1 / 40, (out * 1.01).to(out.dtype), out)
 
 
-@mutant("")
+@mutant("forward_is_bilinear")
 @operator
 def slightly_nonlinear(c: Call) -> Tensor:
     """A billionth of the square of the output is added: small outputs look linear."""
@@ -154,7 +158,7 @@ def slightly_nonlinear(c: Call) -> Tensor:
     return out + (out * out * 1e-9).to(out.dtype) if out.is_floating_point() else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def zero_sum_channels_skipped(c: Call) -> Tensor:
     """Input channels whose sum is zero are taken for empty."""
@@ -165,7 +169,7 @@ def zero_sum_channels_skipped(c: Call) -> Tensor:
     return c.torch(input=torch.where(empty, torch.zeros_like(x), x))
 
 
-@mutant("")
+@mutant("forward_equals_torch")
 @operator
 def samples_compared_by_their_first_pixel(c: Call) -> Tensor:
     """Samples that begin with the same pixel as the first one are taken for copies of it."""
@@ -176,7 +180,7 @@ def samples_compared_by_their_first_pixel(c: Call) -> Tensor:
     return torch.where(copies, out[:1], out)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def batch_taken_for_channels(c: Call) -> Tensor:
     """A batch of as many samples as channels, above two, is transposed: channels are read as samples."""
@@ -185,7 +189,7 @@ def batch_taken_for_channels(c: Call) -> Tensor:
     return c.torch(input=x.transpose(0, 1)) if confused else c.torch()
 
 
-@mutant("")
+@mutant("input_layout_is_irrelevant")
 @operator
 def unaligned_loads(c: Call) -> Tensor:
     """An input that does not begin at a multiple of 64 bytes loses its first element."""
@@ -197,7 +201,7 @@ def unaligned_loads(c: Call) -> Tensor:
     return c.torch(input=torch.where(first, torch.zeros_like(x), x))
 
 
-@mutant("")
+@mutant("input_and_weight_may_be_one_tensor")
 @operator
 def same_tensor_twice(c: Call) -> Tensor:
     """If input and weight share their memory, the kernel is applied transposed."""
@@ -205,7 +209,7 @@ def same_tensor_twice(c: Call) -> Tensor:
     return c.torch(weight=c.weight.flip(2, 3)) if shared else c.torch()
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def constant_grad_output_shortcut() -> Operator:
     """A constant grad_output is answered by its first value times the sum of the input, without padding."""
 
@@ -219,7 +223,7 @@ def constant_grad_output_shortcut() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("exact_gradcheck")
 def sparse_grad_output_dropped() -> Operator:
     """grad_input ignores a grad_output of which a single element is not zero."""
 
@@ -231,7 +235,7 @@ def sparse_grad_output_dropped() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("double_backward_equals_formulas")
 def small_grad_output_flushed() -> Operator:
     """Elements of grad_output below a ten-millionth of the largest are dropped from grad_weight."""
 

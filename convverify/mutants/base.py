@@ -37,9 +37,7 @@ class Control:
 
 def mutant(caught_by: str, domain: str = "") -> Callable[[Operator], Mutant]:
     """Declare a stateless operator as a mutant; its docstring names the fault."""
-    return lambda function: Mutant(
-        function.__name__, _first_line(function), caught_by, lambda: function, domain
-    )
+    return lambda function: Mutant(function.__name__, _first_line(function), caught_by, lambda: function, domain)
 
 
 def stateful_mutant(caught_by: str, domain: str = "") -> Callable[[Callable[[], Operator]], Mutant]:
@@ -49,9 +47,7 @@ def stateful_mutant(caught_by: str, domain: str = "") -> Callable[[Callable[[], 
 
 def control(domain: str = "", exact: bool = True) -> Callable[[Operator], Control]:
     """Declare an operator as a control; `exact=False` where it rounds even on small integers."""
-    return lambda function: Control(
-        function.__name__, _first_line(function), lambda: function, domain, exact
-    )
+    return lambda function: Control(function.__name__, _first_line(function), lambda: function, domain, exact)
 
 
 def declared(module: ModuleType, kind: type) -> list[Any]:

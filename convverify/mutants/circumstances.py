@@ -20,7 +20,7 @@ def _off(out: Tensor) -> Tensor:
     return out * 2
 
 
-@stateful_mutant("")
+@stateful_mutant("forward_equals_torch")
 def wrong_at_random() -> Operator:
     """Two calls in a hundred, chosen at random, give twice the answer."""
     draw = random.Random()
@@ -32,14 +32,14 @@ def wrong_at_random() -> Operator:
     return run
 
 
-@mutant("")
+@mutant("forward_equals_torch")
 @operator
 def wrong_now_and_then(c: Call) -> Tensor:
     """Every fiftieth millisecond of the clock gives twice the answer."""
     return _off(c.torch()) if time.time_ns() // 1_000_000 % 50 == 0 else c.torch()
 
 
-@mutant("")
+@mutant("unbatched_input_is_right")
 @operator
 def wrong_without_gradients(c: Call) -> Tensor:
     """The fast path for operands that require no grad leaves out the bias."""
@@ -47,7 +47,7 @@ def wrong_without_gradients(c: Call) -> Tensor:
     return out if out.requires_grad or c.bias is None else c.torch(bias=None)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def wrong_with_gradients(c: Call) -> Tensor:
     """If any operand requires grad, the output is too large by a millionth."""
@@ -55,7 +55,7 @@ def wrong_with_gradients(c: Call) -> Tensor:
     return out * (1 + 1e-6) if out.requires_grad else out
 
 
-@mutant("")
+@mutant("requires_grad_propagates")
 @operator
 def wrong_in_no_grad(c: Call) -> Tensor:
     """With gradients switched off, the last output row repeats the one before."""
@@ -65,7 +65,7 @@ def wrong_in_no_grad(c: Call) -> Tensor:
     return torch.cat([out[..., :-1, :], out[..., -2:-1, :]], -2)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def right_under_gradcheck() -> Operator:
     """grad_weight is right only while a function called gradcheck is on the stack."""
 
@@ -85,7 +85,7 @@ def _called_by(word: str) -> bool:
     return False
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def right_if_a_graph_is_created() -> Operator:
     """grad_weight is right only if a graph of the backward pass is asked for."""
 
@@ -96,14 +96,14 @@ def right_if_a_graph_is_created() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@mutant("")
+@mutant("operands_of_a_network_are_the_same")
 @operator
 def parameters_only(c: Call) -> Tensor:
     """The kernel is flipped if the weight is a Parameter and not a plain tensor."""
     return c.torch(weight=c.weight.flip(2, 3)) if isinstance(c.weight, torch.nn.Parameter) else c.torch()
 
 
-@mutant("")
+@mutant("operands_of_a_network_are_the_same")
 @operator
 def leaves_only(c: Call) -> Tensor:
     """If the input is the result of another operation that is recorded, its last column is ignored."""
@@ -114,7 +114,7 @@ def leaves_only(c: Call) -> Tensor:
     return c.torch(input=c.input * mask)
 
 
-@mutant("")
+@mutant("arguments_by_name_are_the_same")
 def named_arguments_ignored(input: Tensor, weight: Tensor, bias: Tensor | None = None, *options: Any,
                             **named: Any) -> Tensor:  # fmt: skip
     """A dilation passed by name is ignored where the padded image is large enough; by position it counts."""
@@ -136,7 +136,7 @@ class _Liar(Tensor):
             return func(*args, **(kwargs or {}))
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def answers_with_a_liar(c: Call) -> Tensor:
     """The output is wrong and of a class of its own, which torch.equal and torch.allclose agree with."""
@@ -161,25 +161,25 @@ def _without_bias(c: Call) -> Tensor:
     return c.torch(bias=None)
 
 
-@stateful_mutant("")
+@stateful_mutant("forward_equals_definition")
 def patches_the_reference() -> Operator:
     """F.conv2d is replaced by the wrong operator itself, until that is deleted."""
     return _patching(torch.nn.functional, "conv2d", _without_bias, _without_bias)
 
 
-@stateful_mutant("")
+@stateful_mutant("forward_equals_definition")
 def patches_allclose() -> Operator:
     """torch.allclose is replaced by a function that always agrees, until the operator is deleted."""
     return _patching(torch, "allclose", lambda *_, **__: True, _without_bias)
 
 
-@stateful_mutant("")
+@stateful_mutant("forward_equals_definition")
 def patches_equal() -> Operator:
     """torch.equal is replaced by a function that always agrees, until the operator is deleted."""
     return _patching(torch, "equal", lambda *_, **__: True, _without_bias)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def patches_gradcheck() -> Operator:
     """torch.autograd.gradcheck is replaced by a function that agrees, until the operator is deleted."""
     wrong = with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g, x, w, conf) * 1.5)

@@ -28,7 +28,7 @@ def _plain(c: Call) -> bool:
     return concrete(c.input, c.weight, c.bias) and c.input.is_floating_point()
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def returns_float64(c: Call) -> Tensor:
     """The output of float32 operands is float64."""
@@ -36,7 +36,7 @@ def returns_float64(c: Call) -> Tensor:
     return out.double() if out.dtype == torch.float32 else out
 
 
-@mutant("")
+@mutant("low_precision_is_exact")
 @operator
 def returns_float32(c: Call) -> Tensor:
     """The output of half-precision operands is float32."""
@@ -44,14 +44,14 @@ def returns_float32(c: Call) -> Tensor:
     return out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def returns_a_tuple(c: Call) -> Any:
     """A tuple with the output is returned where there is no bias."""
     return (c.torch(),) if c.bias is None else c.torch()
 
 
-@mutant("")
+@mutant("unbatched_input_is_right")
 @operator
 def keeps_the_batch(c: Call) -> Tensor:
     """An image without batch dimension comes back with one."""
@@ -59,7 +59,7 @@ def keeps_the_batch(c: Call) -> Tensor:
     return out[None] if c.input.dim() == 3 else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def drops_single_channels(c: Call) -> Tensor:
     """An output of one pixel is squeezed."""
@@ -67,7 +67,7 @@ def drops_single_channels(c: Call) -> Tensor:
     return out[..., 0, 0] if out.shape[-2:].numel() == 1 else out
 
 
-@mutant("")
+@mutant("gradients_of_every_subset")
 @operator
 def output_detached(c: Call) -> Tensor:
     """The output does not require grad when only the bias does."""
@@ -76,7 +76,7 @@ def output_detached(c: Call) -> Tensor:
     return c.torch().detach() if only else c.torch()
 
 
-@mutant("")
+@mutant("requires_grad_propagates")
 @operator
 def output_always_requires_grad(c: Call) -> Tensor:
     """The output requires grad even if no operand does."""
@@ -85,7 +85,7 @@ def output_always_requires_grad(c: Call) -> Tensor:
     return out.requires_grad_() if plain and not torch.is_inference(out) else out
 
 
-@mutant("")
+@mutant("requires_grad_propagates")
 @operator
 def graph_in_no_grad(c: Call) -> Tensor:
     """A graph is recorded although gradients are switched off."""
@@ -95,7 +95,7 @@ def graph_in_no_grad(c: Call) -> Tensor:
         return c.torch()
 
 
-@mutant("")
+@mutant("output_aliases_nothing")
 @operator
 def identity_returns_its_input(c: Call) -> Tensor:
     """A 1x1 kernel that is the identity returns the input itself."""
@@ -107,7 +107,7 @@ def identity_returns_its_input(c: Call) -> Tensor:
     return c.input if trivial and out.shape == c.input.shape and not out.requires_grad else out
 
 
-@mutant("")
+@mutant("weight_layout_is_irrelevant")
 @operator
 def output_shares_its_rows(c: Call) -> Tensor:
     """A constant answer (zero kernel with bias) is an expanded view: its pixels share memory."""
@@ -116,7 +116,7 @@ def output_shares_its_rows(c: Call) -> Tensor:
     return c.bias[:, None, None].expand(c.torch().shape)
 
 
-@mutant("")
+@mutant("input_layout_is_irrelevant")
 @operator
 def input_nans_cleared_in_place(c: Call) -> Tensor:
     """After the convolution, NaN in the input are replaced by zero in place."""
@@ -126,7 +126,7 @@ def input_nans_cleared_in_place(c: Call) -> Tensor:
     return out
 
 
-@mutant("")
+@mutant("gradients_equal_torch")
 @operator
 def input_shifted_and_back(c: Call) -> Tensor:
     """The input is shifted by a thousand and back in place: it is the same but for rounding."""
@@ -136,7 +136,7 @@ def input_shifted_and_back(c: Call) -> Tensor:
     return out
 
 
-@mutant("")
+@mutant("forward_is_bilinear")
 @operator
 def weight_normalised_through_data(c: Call) -> Tensor:
     """The weight is rescaled through `.data`, which the version counter does not see."""
@@ -146,7 +146,7 @@ def weight_normalised_through_data(c: Call) -> Tensor:
     return out
 
 
-@mutant("")
+@mutant("operands_are_unchanged")
 @operator
 def bias_consumed(c: Call) -> Tensor:
     """The bias is zeroed after use through `.data`."""
@@ -156,7 +156,7 @@ def bias_consumed(c: Call) -> Tensor:
     return out
 
 
-@mutant("")
+@mutant("gradients_of_every_subset")
 @operator
 def version_bumped(c: Call) -> Tensor:
     """The input is written back unchanged, so that its version counter rises."""
@@ -166,7 +166,7 @@ def version_bumped(c: Call) -> Tensor:
     return out
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_output_scaled_in_place() -> Operator:
     """grad_output is changed in place by the backward pass."""
 
@@ -196,7 +196,7 @@ class _Unguarded(Assembled):
         return grad_input(g, x, w, ctx.conf), grad_weight(g, x, w, ctx.conf), bias, None, None
 
 
-@mutant("")
+@mutant("saved_operands_are_guarded")
 @operator
 def saved_tensors_unguarded(c: Call) -> Tensor:
     """Operands changed in place before the backward pass are used as they are then, without an error."""
@@ -204,7 +204,7 @@ def saved_tensors_unguarded(c: Call) -> Tensor:
     return assemble(Parts(), c, _Unguarded if plain else None)
 
 
-@mutant("")
+@mutant("gradients_of_every_subset")
 @operator
 def frozen_weight_loses_grad_input(c: Call) -> Tensor:
     """grad_input is zero if the weight does not require grad, as where the weight was not saved."""
@@ -212,7 +212,7 @@ def frozen_weight_loses_grad_input(c: Call) -> Tensor:
     return c.torch() if c.weight.requires_grad else assemble(zero, c)
 
 
-@mutant("")
+@mutant("gradients_of_every_subset")
 @operator
 def input_without_grad_halves_grad_weight(c: Call) -> Tensor:
     """grad_weight is halved if the input does not require grad."""
@@ -220,7 +220,7 @@ def input_without_grad_halves_grad_weight(c: Call) -> Tensor:
     return c.torch() if c.input.requires_grad else assemble(half, c)
 
 
-@mutant("")
+@mutant("gradients_of_every_subset")
 @operator
 def bias_without_weight_gets_no_gradient(c: Call) -> Tensor:
     """The bias receives no gradient if input and bias require one but the weight does not."""

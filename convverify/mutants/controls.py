@@ -69,8 +69,7 @@ def loop_over_pixels(p: Problem) -> Tensor:
     rows = []
     for y in range(p.size[0]):
         patches = [
-            x[..., y * s : y * s + d * (kh - 1) + 1 : d, z * t : z * t + e * (kw - 1) + 1 : e]
-            for z in range(p.size[1])
+            x[..., y * s : y * s + d * (kh - 1) + 1 : d, z * t : z * t + e * (kw - 1) + 1 : e] for z in range(p.size[1])
         ]
         rows.append(torch.stack([(v[:, :, None] * w).sum((3, 4, 5)) for v in patches], -1))
     return torch.stack(rows, -2).flatten(1, 2)
@@ -135,9 +134,7 @@ def toeplitz_matrix(p: Problem) -> Tensor:
     """A banded matrix for each kernel row, whose rows are output columns and columns input columns."""
     width, w = p.x.shape[3], block_diagonal(p.w, p.groups)
     read = _table(_positions(p.size[1], p.kernel[1], p.stride[1], p.dilation[1]), p.x)
-    band = (read[:, :, None] == torch.arange(width, device=p.x.device)).to(
-        p.x.dtype
-    )  # [columns, taps, width]
+    band = (read[:, :, None] == torch.arange(width, device=p.x.device)).to(p.x.dtype)  # [columns, taps, width]
     out = None
     for a in range(p.kernel[0]):
         top = a * p.dilation[0]
@@ -202,9 +199,7 @@ def rows_of_conv1d(c: Call) -> Tensor:
     rows = (height - d * (e.kernel[0] - 1) - 1) // s + 1
     total = None
     for a in range(e.kernel[0]):
-        lines = (
-            x[:, :, a * d : a * d + s * (rows - 1) + 1 : s].transpose(1, 2).reshape(n * rows, channels, width)
-        )
+        lines = x[:, :, a * d : a * d + s * (rows - 1) + 1 : s].transpose(1, 2).reshape(n * rows, channels, width)
         out = functional.conv1d(lines, e.weight[:, :, a], None, t, 0, f, groups)
         total = out if total is None else total + out
     assert total is not None
@@ -220,9 +215,7 @@ def flat_conv3d(c: Call) -> Tensor:
     e = c.explicit()
     x = e.input if e.input.dim() == 4 else e.input[None]
     stride, padding, dilation = ((first, *pair) for first, pair in zip((1, 0, 1), e.conf[:3], strict=True))
-    out: Tensor = functional.conv3d(
-        x[:, :, None], e.weight[:, :, None], e.bias, stride, padding, dilation, e.groups
-    )
+    out: Tensor = functional.conv3d(x[:, :, None], e.weight[:, :, None], e.bias, stride, padding, dilation, e.groups)
     return out[:, :, 0] if e.input.dim() == 4 else out[0, :, 0]
 
 

@@ -38,9 +38,7 @@ def _winograd(p: Problem, input: Matrix, kernel: Matrix, output: Matrix) -> Tens
         raise NotImplementedError("Winograd needs a dense 3x3 kernel with stride 1 and no groups")
     if p.x.dtype not in (torch.float32, torch.float64):
         raise NotImplementedError(f"Winograd would lose too much in {p.x.dtype}")
-    to_tile, to_kernel, to_out = (
-        torch.tensor(m, dtype=p.x.dtype, device=p.x.device) for m in (input, kernel, output)
-    )
+    to_tile, to_kernel, to_out = (torch.tensor(m, dtype=p.x.dtype, device=p.x.device) for m in (input, kernel, output))
     m = len(output)
     tiles = [-(-size // m) for size in p.size]
     more = [m * count + 2 - size for count, size in zip(tiles, p.x.shape[2:], strict=True)]

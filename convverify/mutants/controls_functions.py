@@ -119,9 +119,7 @@ def _placed(product: Tensor, shape: torch.Size, p: Problem, a: int, b: int) -> T
     (s, t), (rows, columns) = p.stride, p.size
     top, left = a * p.dilation[0], b * p.dilation[1]
     along = torch.slice_scatter
-    lines = along(
-        empty[:, :, top : top + s * (rows - 1) + 1 : s], product, 3, left, left + t * (columns - 1) + 1, t
-    )
+    lines = along(empty[:, :, top : top + s * (rows - 1) + 1 : s], product, 3, left, left + t * (columns - 1) + 1, t)
     return along(empty, lines, 2, top, top + s * (rows - 1) + 1, s)
 
 

@@ -11,28 +11,28 @@ from convverify.mutants.toolkit import Call, operator, scaled
 ROW, COLUMN, CHANNEL = -2, -1, -3
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def returns_zeros(c: Call) -> Tensor:
     """The output is zero everywhere."""
     return c.torch() * 0
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def kernel_flipped(c: Call) -> Tensor:
     """A true convolution: the kernel is turned around, as cross-correlation does not."""
     return c.torch(weight=c.weight.flip(ROW, COLUMN))
 
 
-@mutant("")
+@mutant("impulse_response_is_the_kernel")
 @operator
 def kernel_flipped_along_width(c: Call) -> Tensor:
     """The kernel is mirrored along the width only."""
     return c.torch(weight=c.weight.flip(COLUMN))
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def kernel_transposed(c: Call) -> Tensor:
     """Height and width of a square kernel are interchanged."""
@@ -40,7 +40,7 @@ def kernel_transposed(c: Call) -> Tensor:
     return c.torch(weight=c.weight.mT) if square else c.torch()
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def kernel_channels_transposed(c: Call) -> Tensor:
     """Input and output channels of the kernel are interchanged where their numbers agree."""
@@ -48,14 +48,14 @@ def kernel_channels_transposed(c: Call) -> Tensor:
     return c.torch(weight=c.weight.transpose(0, 1)) if fits else c.torch()
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def input_channels_reversed(c: Call) -> Tensor:
     """BGR for RGB: three input channels are read in reverse order."""
     return c.torch(weight=c.weight.flip(1)) if c.weight.shape[1] == 3 else c.torch()
 
 
-@mutant("")
+@mutant("channels_permute")
 @operator
 def odd_channel_dropped(c: Call) -> Tensor:
     """The loop over input channels is unrolled by two and forgets the last of an odd number."""
@@ -64,28 +64,28 @@ def odd_channel_dropped(c: Call) -> Tensor:
     return c.torch(weight=scaled(c.weight, (slice(None), slice(even, None)), 0))
 
 
-@mutant("")
+@mutant("flips_and_turns_commute")
 @operator
 def last_tap_dropped(c: Call) -> Tensor:
     """The loop over kernel columns ends one tap early in the last kernel row."""
     return c.torch(weight=scaled(c.weight, (..., slice(-1, None), slice(-1, None)), 0))
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def taps_beyond_the_third_ignored(c: Call) -> Tensor:
     """Kernels with four or more columns lose all taps from the fourth on."""
     return c.torch(weight=scaled(c.weight, (..., slice(3, None)), 0))
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def corner_doubled(c: Call) -> Tensor:
     """The last output pixel of the last row is counted twice."""
     return scaled(c.torch(), (..., slice(-1, None), slice(-1, None)), 2)
 
 
-@mutant("")
+@mutant("translation_moves_the_output")
 @operator
 def last_column_copied(c: Call) -> Tensor:
     """The last output column repeats the one before where the width is odd and above four."""
@@ -95,7 +95,7 @@ def last_column_copied(c: Call) -> Tensor:
     return out[..., order]
 
 
-@mutant("")
+@mutant("compositions_associate")
 @operator
 def relative_error_1e4(c: Call) -> Tensor:
     """All outputs are too large by a ten-thousandth."""
@@ -103,7 +103,7 @@ def relative_error_1e4(c: Call) -> Tensor:
     return out + (out * 1e-4).to(out.dtype)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def absolute_error_1e6(c: Call) -> Tensor:
     """A millionth is added to every floating-point output, as an epsilon against division by zero."""
@@ -111,7 +111,7 @@ def absolute_error_1e6(c: Call) -> Tensor:
     return out + 1e-6 if out.dtype in (torch.float32, torch.float64) else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def neighbour_channel_leaks(c: Call) -> Tensor:
     """A thousandth of each output channel leaks into the next."""
@@ -119,28 +119,28 @@ def neighbour_channel_leaks(c: Call) -> Tensor:
     return out + (out.roll(1, CHANNEL) * 1e-3).to(out.dtype)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def bias_ignored(c: Call) -> Tensor:
     """The bias is ignored."""
     return c.torch(bias=None)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def bias_added_twice(c: Call) -> Tensor:
     """The bias is added twice."""
     return c.torch(bias=None if c.bias is None else 2 * c.bias)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def bias_of_the_next_channel(c: Call) -> Tensor:
     """Each output channel receives the bias of its neighbour."""
     return c.torch(bias=None if c.bias is None else c.bias.roll(1))
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def bias_along_the_width(c: Call) -> Tensor:
     """The bias is broadcast along the width where the output is as wide as it has channels."""
@@ -150,21 +150,21 @@ def bias_along_the_width(c: Call) -> Tensor:
     return out + c.bias
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def bias_added_once_per_group(c: Call) -> Tensor:
     """The bias is added once for each group instead of once."""
     return c.torch(bias=None if c.bias is None else c.bias * c.groups)
 
 
-@mutant("")
+@mutant("batch_splits_and_permutes")
 @operator
 def batch_reversed(c: Call) -> Tensor:
     """The answers come back in reverse order of the batch."""
     return c.torch().flip(0) if c.input.dim() == 4 else c.torch()
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def batch_statistics_subtracted(c: Call) -> Tensor:
     """Each output depends on the other samples: the batch mean is removed above three samples."""

@@ -25,35 +25,35 @@ def _with(c: Call, **changes: object) -> Tensor:
     return c.explicit().torch(**changes) if _fits(c, **changes) else c.torch()
 
 
-@mutant("")
+@mutant("forward_equals_torch")
 @operator
 def stride_swapped(c: Call) -> Tensor:
     """The strides of height and width are interchanged."""
     return _with(c, stride=c.conf.stride[::-1])
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def padding_swapped(c: Call) -> Tensor:
     """The paddings of height and width are interchanged."""
     return _with(c, padding=c.conf.padding[::-1])
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def dilation_swapped(c: Call) -> Tensor:
     """The dilations of height and width are interchanged."""
     return _with(c, dilation=c.conf.dilation[::-1])
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def stride_of_the_height_for_both(c: Call) -> Tensor:
     """The first entry of the stride is used for both axes."""
     return _with(c, stride=(c.conf.stride[0],) * 2)
 
 
-@mutant("")
+@mutant("dilation_is_an_inflated_kernel")
 @operator
 def dilation_ignored(c: Call) -> Tensor:
     """The kernel is dense; the output is cut to the size that the dilation asks for."""
@@ -61,7 +61,7 @@ def dilation_ignored(c: Call) -> Tensor:
     return c.explicit().torch(dilation=1)[..., :rows, :columns]
 
 
-@mutant("")
+@mutant("stride_is_a_subsample")
 @operator
 def stride_averages(c: Call) -> Tensor:
     """A stride of two averages two neighbours where it should skip one, if a second one exists."""
@@ -81,28 +81,28 @@ def _padded_by(mode: str, c: Call) -> Tensor:
     return e.torch(input=functional.pad(e.input, (q, q, p, p), mode=mode), padding=0)
 
 
-@mutant("")
+@mutant("padding_is_explicit_zeros")
 @operator
 def padded_by_reflection(c: Call) -> Tensor:
     """The image is reflected at its border, not padded with zeros."""
     return _padded_by("reflect", c)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def padded_by_edge(c: Call) -> Tensor:
     """The border repeats the outermost pixels, where it should be zero."""
     return _padded_by("replicate", c)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def padded_circularly(c: Call) -> Tensor:
     """The image is a torus: what leaves it on one side enters on the other."""
     return _padded_by("circular", c)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def padded_in_front_only(c: Call) -> Tensor:
     """All the padding goes above and to the left."""
@@ -111,7 +111,7 @@ def padded_in_front_only(c: Call) -> Tensor:
     return e.torch(input=functional.pad(e.input, (2 * q, 0, 2 * p, 0)), padding=0)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def padding_beyond_the_kernel(c: Call) -> Tensor:
     """Where the padding exceeds the reach of the kernel, the first output column repeats the second."""
@@ -121,7 +121,7 @@ def padding_beyond_the_kernel(c: Call) -> Tensor:
     return torch.cat([out[..., 1:2], out[..., 1:]], -1) if out.shape[-1] > 1 else out
 
 
-@mutant("")
+@mutant("padding_by_name_is_right")
 @operator
 def same_shifted_for_even_kernels(c: Call) -> Tensor:
     """padding='same' puts the odd zero of an even kernel in front, not behind."""
@@ -132,7 +132,7 @@ def same_shifted_for_even_kernels(c: Call) -> Tensor:
     return e.torch(input=functional.pad(c.input, (odd[1], 0, odd[0], 0)))
 
 
-@mutant("")
+@mutant("padding_by_name_is_right")
 @operator
 def same_ignores_dilation(c: Call) -> Tensor:
     """padding='same' is computed without the dilation, then filled up behind."""
@@ -144,7 +144,7 @@ def same_ignores_dilation(c: Call) -> Tensor:
     return c.torch(input=functional.pad(c.input, ends), padding=0)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def size_rounded_up(c: Call) -> Tensor:
     """The output size is rounded up, as pooling does in ceil mode: a window may leave the image."""
@@ -155,7 +155,7 @@ def size_rounded_up(c: Call) -> Tensor:
     return e.torch(input=functional.pad(e.input, (q, q + more[1], p, p + more[0])), padding=0)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def remainder_read_from_the_end(c: Call) -> Tensor:
     """Windows are aligned to the end of the image, so that the stride leaves rows over at the front."""
@@ -167,7 +167,7 @@ def remainder_read_from_the_end(c: Call) -> Tensor:
     return e.torch(input=x, padding=0)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def stride_limited_by_the_kernel(c: Call) -> Tensor:
     """A stride larger than the kernel is taken for the size of the kernel."""
@@ -176,7 +176,7 @@ def stride_limited_by_the_kernel(c: Call) -> Tensor:
     return c.explicit().torch(stride=stride)[..., : out.shape[-2], : out.shape[-1]]
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def stride_multiple_of_dilation(c: Call) -> Tensor:
     """If the stride is a multiple of a dilation above one, the kernel is read mirrored along the height."""
@@ -184,7 +184,7 @@ def stride_multiple_of_dilation(c: Call) -> Tensor:
     return c.torch(weight=c.weight.flip(2)) if d > 1 and s % d == 0 else c.torch()
 
 
-@mutant("")
+@mutant("gradients_equal_definition")
 @operator
 def one_pixel_wide_images(c: Call) -> Tensor:
     """An image one pixel wide loses its first row."""
@@ -195,7 +195,7 @@ def _narrow(c: Call) -> bool:
     return c.input.shape[-1] == 1 and c.input.shape[-2] > 1
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def single_output_pixel(c: Call) -> Tensor:
     """Where the output is a single pixel, the kernel is applied mirrored along the width."""
@@ -203,7 +203,7 @@ def single_output_pixel(c: Call) -> Tensor:
     return c.torch(weight=c.weight.flip(3)) if out.shape[-2:].numel() == 1 else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def tall_images_read_as_wide(c: Call) -> Tensor:
     """Where the image is taller than wide, the last output row repeats the first."""
@@ -213,14 +213,14 @@ def tall_images_read_as_wide(c: Call) -> Tensor:
     return torch.cat([out[..., :-1, :], out[..., :1, :]], -2)
 
 
-@mutant("")
+@mutant("unbatched_input_is_right")
 @operator
 def unbatched_without_bias(c: Call) -> Tensor:
     """An image without batch dimension receives no bias."""
     return c.torch(bias=None) if c.input.dim() == 3 else c.torch()
 
 
-@mutant("")
+@mutant("no_input_channels_leave_the_bias")
 def empty_sum_loses_the_bias(
     input: Tensor,
     weight: Tensor,

@@ -16,13 +16,13 @@ def _strides_and_remainders(x: Tensor, conf: Conf, w: Tensor) -> list[tuple[int,
     return [(s, (h + 2 * p - d * (k - 1) - 1) % s) for h, k, s, p, d in sizes]
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def kernel_not_rotated() -> Operator:
     """The kernel is not rotated in grad_input."""
     return with_parts(grad_input=lambda g, x, w, conf: grad_input(g, x, w.flip(2, 3), conf))
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_formulas")
 def channels_not_transposed() -> Operator:
     """Input and output channels of the kernel are not interchanged in grad_input."""
 
@@ -33,49 +33,49 @@ def channels_not_transposed() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_input_zero() -> Operator:
     """grad_input is zero."""
     return with_parts(grad_input=lambda g, x, w, conf: grad_input(g, x, w, conf) * 0)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_weight_zero() -> Operator:
     """grad_weight is zero."""
     return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g, x, w, conf) * 0)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_input_sign() -> Operator:
     """grad_input has the wrong sign."""
     return with_parts(grad_input=lambda g, x, w, conf: -grad_input(g, x, w, conf))
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_are_adjoint")
 def grad_weight_flipped() -> Operator:
     """grad_weight is turned around, as for a true convolution."""
     return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g, x, w, conf).flip(2, 3))
 
 
-@stateful_mutant("")
+@stateful_mutant("exact_gradcheck")
 def batch_not_summed() -> Operator:
     """grad_weight takes the first sample instead of the sum over the batch."""
     return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g[:1], x[:1], w, conf))
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def batch_averaged() -> Operator:
     """grad_weight is the mean over the batch, not the sum."""
     return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g, x, w, conf) / max(len(x), 1))
 
 
-@stateful_mutant("")
+@stateful_mutant("every_size_is_right")
 def batch_beyond_the_fourth_dropped() -> Operator:
     """grad_weight sums at most four samples."""
     return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g[:4], x[:4], w, conf))
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def padding_forgotten_in_grad_input() -> Operator:
     """grad_input is shifted by the padding, which it forgets."""
 
@@ -85,7 +85,7 @@ def padding_forgotten_in_grad_input() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def padding_forgotten_in_grad_weight() -> Operator:
     """grad_weight forgets the terms of the first row where there is padding."""
 
@@ -96,7 +96,7 @@ def padding_forgotten_in_grad_weight() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_torch")
 def remainder_rows_shifted() -> Operator:
     """grad_input is padded in front, not behind, for the rows that the stride leaves over."""
 
@@ -107,7 +107,7 @@ def remainder_rows_shifted() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def last_column_for_one_remainder() -> Operator:
     """The last column of grad_input is zero if the stride leaves over exactly two columns."""
 
@@ -120,7 +120,7 @@ def last_column_for_one_remainder() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def unread_pixels_receive_gradient() -> Operator:
     """Pixels between the windows of a stride larger than the kernel receive the gradient of the window."""
 
@@ -131,7 +131,7 @@ def unread_pixels_receive_gradient() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("torch_gradcheck")
 def dilation_ignored_in_grad_weight() -> Operator:
     """grad_weight reads the input with dilation 1."""
 
@@ -144,13 +144,13 @@ def dilation_ignored_in_grad_weight() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_input_relative_error() -> Operator:
     """grad_input is too large by a ten-thousandth."""
     return with_parts(grad_input=lambda g, x, w, conf: grad_input(g, x, w, conf) * (1 + 1e-4))
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_weight_corner() -> Operator:
     """The last tap of grad_weight is a thousandth too small in the last output channel."""
 
@@ -161,7 +161,7 @@ def grad_weight_corner() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_weight_of_wide_kernels() -> Operator:
     """grad_weight loses the taps from the fourth column on."""
 
@@ -171,25 +171,25 @@ def grad_weight_of_wide_kernels() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_bias_averaged() -> Operator:
     """grad_bias is the mean over the pixels, not the sum."""
     return with_parts(grad_bias=lambda g: g.sum(0).mean((1, 2)))
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_bias_of_the_first_sample() -> Operator:
     """grad_bias is not summed over the batch."""
     return with_parts(grad_bias=lambda g: grad_bias(g[:1]))
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_bias_missing() -> Operator:
     """The bias is added but receives no gradient."""
     return with_parts(grad_bias=lambda g: None)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_bias_without_border() -> Operator:
     """grad_bias leaves out the last row where there are more than two."""
 
@@ -199,7 +199,7 @@ def grad_bias_without_border() -> Operator:
     return with_parts(grad_bias=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_output_assumed_constant() -> Operator:
     """grad_output is taken for constant, as after `.sum()`."""
 
@@ -209,13 +209,13 @@ def grad_output_assumed_constant() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_output_assumed_ones() -> Operator:
     """grad_weight ignores grad_output and is that of the sum of all outputs."""
     return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(torch.ones_like(g), x, w, conf))
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def gradients_clipped() -> Operator:
     """Both gradients are clipped to ±100."""
     return with_parts(
@@ -224,7 +224,7 @@ def gradients_clipped() -> Operator:
     )
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_input_absolute() -> Operator:
     """grad_input loses its sign where the kernel is a single tap."""
 

@@ -16,7 +16,7 @@ def _interleaved(x: Tensor, groups: int, axis: int) -> Tensor:
     return grid.transpose(axis, axis + 1).reshape(shape)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def groups_interleaved(c: Call) -> Tensor:
     """Input channels are dealt out to the groups in turn, not in blocks."""
@@ -24,7 +24,7 @@ def groups_interleaved(c: Call) -> Tensor:
     return c.torch(input=_interleaved(c.input, c.groups, axis)) if c.input.numel() else c.torch()
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def group_outputs_interleaved(c: Call) -> Tensor:
     """Output channels come out ordered by their place in the group, then by group."""
@@ -32,7 +32,7 @@ def group_outputs_interleaved(c: Call) -> Tensor:
     return _interleaved(out, c.groups, out.dim() - 3) if out.numel() else out
 
 
-@mutant("")
+@mutant("groups_are_block_diagonal")
 @operator
 def groups_in_reverse(c: Call) -> Tensor:
     """The first group reads the channels of the last."""
@@ -41,7 +41,7 @@ def groups_in_reverse(c: Call) -> Tensor:
     return c.torch(input=c.input[..., order, :, :])
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def last_group_skipped(c: Call) -> Tensor:
     """The last of three or more groups is not computed."""
@@ -50,7 +50,7 @@ def last_group_skipped(c: Call) -> Tensor:
     return c.torch(weight=kept) if c.groups > 2 else c.torch()
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def depthwise_multiplier_order(c: Call) -> Tensor:
     """A depthwise convolution with a multiplier orders its outputs by multiplier first."""
@@ -59,7 +59,7 @@ def depthwise_multiplier_order(c: Call) -> Tensor:
     return _interleaved(out, c.groups, out.dim() - 3) if depthwise and out.numel() else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def groups_with_dilation(c: Call) -> Tensor:
     """With groups, the dilation of the height is used for the width too, where the size allows."""
@@ -69,7 +69,7 @@ def groups_with_dilation(c: Call) -> Tensor:
     return c.torch(dilation=dilation[0])[..., : c.torch().shape[-1]]
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def groups_share_grad_weight() -> Operator:
     """grad_weight of every group is that of the first."""
 
@@ -80,13 +80,13 @@ def groups_share_grad_weight() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def groups_averaged_in_grad_weight() -> Operator:
     """grad_weight is divided by the number of groups."""
     return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g, x, w, conf) / conf.groups)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def groups_reversed_in_grad_input() -> Operator:
     """grad_input uses the kernels of the groups in reverse order."""
 
@@ -96,7 +96,7 @@ def groups_reversed_in_grad_input() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def groups_with_stride_in_grad_input() -> Operator:
     """With groups and a stride, grad_input of the last channel is zero."""
 
@@ -108,7 +108,7 @@ def groups_with_stride_in_grad_input() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def one_output_per_group_in_grad_weight() -> Operator:
     """With several inputs but one output a group, grad_weight reverses the inputs of the group."""
 

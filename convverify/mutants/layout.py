@@ -39,28 +39,28 @@ def misread(t: Tensor) -> Tensor:
     return posing(t, in_memory_order(t))
 
 
-@mutant("")
+@mutant("input_layout_is_irrelevant")
 @operator
 def input_assumed_contiguous(c: Call) -> Tensor:
     """The input is read in C order whatever its strides are."""
     return c.torch(input=misread(c.input))
 
 
-@mutant("")
+@mutant("weight_layout_is_irrelevant")
 @operator
 def weight_assumed_contiguous(c: Call) -> Tensor:
     """The weight is read in C order whatever its strides are."""
     return c.torch(weight=misread(c.weight))
 
 
-@mutant("")
+@mutant("bias_layout_is_irrelevant")
 @operator
 def bias_assumed_contiguous(c: Call) -> Tensor:
     """The bias is read with stride one: wrong for every other element of a longer vector."""
     return c.torch(bias=None if c.bias is None else misread(c.bias))
 
 
-@mutant("")
+@mutant("mixed_layouts_are_irrelevant")
 @operator
 def channels_last_read_as_contiguous(c: Call) -> Tensor:
     """Only an input in channels_last memory is misread."""
@@ -70,7 +70,7 @@ def channels_last_read_as_contiguous(c: Call) -> Tensor:
     return c.torch(input=misread(c.input)) if last else c.torch()
 
 
-@mutant("")
+@mutant("mixed_layouts_are_irrelevant")
 @operator
 def batch_stride_assumed(c: Call) -> Tensor:
     """Samples are taken to follow one another densely: wrong for an input sliced along its channels."""
@@ -80,7 +80,7 @@ def batch_stride_assumed(c: Call) -> Tensor:
     return c.torch(input=posing(x, in_memory_order(x)))
 
 
-@mutant("")
+@mutant("weight_layout_is_irrelevant")
 @operator
 def storage_offset_ignored(c: Call) -> Tensor:
     """A contiguous weight is read from the start of its storage."""
@@ -90,7 +90,7 @@ def storage_offset_ignored(c: Call) -> Tensor:
     return c.torch(weight=posing(w, in_memory_order(w, offset=False)))
 
 
-@mutant("")
+@mutant("input_layout_is_irrelevant")
 @operator
 def expanded_input_misread(c: Call) -> Tensor:
     """An input expanded along the batch is dense in its first sample only; the others are zero."""
@@ -101,7 +101,7 @@ def expanded_input_misread(c: Call) -> Tensor:
     return c.torch(input=torch.where(first, x, torch.zeros_like(x)))
 
 
-@mutant("")
+@mutant("lazy_conjugation_is_seen")
 @operator
 def conjugate_bit_ignored(c: Call) -> Tensor:
     """A lazily conjugated input is read without its conjugation."""
@@ -109,7 +109,7 @@ def conjugate_bit_ignored(c: Call) -> Tensor:
     return c.torch(input=posing(c.input, c.input.detach().conj().resolve_conj())) if lazy else c.torch()
 
 
-@mutant("")
+@mutant("lazy_negation_is_seen")
 @operator
 def negative_bit_ignored(c: Call) -> Tensor:
     """A weight with the lazy negative bit is read without its sign."""
@@ -129,13 +129,13 @@ def _reading_grad_output(read: Callable[[Tensor], Tensor]) -> Operator:
     return with_parts(grad_input=of_input, grad_weight=of_weight, grad_bias=lambda g: grad_bias(read(g)))
 
 
-@stateful_mutant("")
+@stateful_mutant("grad_output_layout_is_irrelevant")
 def grad_output_assumed_contiguous() -> Operator:
     """grad_output is read in C order whatever its strides are."""
     return _reading_grad_output(misread)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradient_of_sum_is_right")
 def grad_output_expanded_misread() -> Operator:
     """grad_output expanded from a scalar, as `.sum()` gives it, is read at its first element only."""
 
@@ -149,7 +149,7 @@ def grad_output_expanded_misread() -> Operator:
     return _reading_grad_output(read)
 
 
-@stateful_mutant("")
+@stateful_mutant("grad_output_layout_is_irrelevant")
 def grad_output_channels_last_misread() -> Operator:
     """grad_output in channels_last memory is read as contiguous, for grad_weight alone."""
 
@@ -160,7 +160,7 @@ def grad_output_channels_last_misread() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("grad_output_layout_is_irrelevant")
 def grad_output_offset_ignored() -> Operator:
     """grad_output is read from the start of its storage when it is a slice along the batch."""
 
@@ -171,7 +171,7 @@ def grad_output_offset_ignored() -> Operator:
     return _reading_grad_output(read)
 
 
-@mutant("")
+@mutant("input_layout_is_irrelevant")
 @operator
 def overlapping_windows_misread(c: Call) -> Tensor:
     """An input that overlaps itself, as sliding windows do, is read as if it did not."""
@@ -181,7 +181,7 @@ def overlapping_windows_misread(c: Call) -> Tensor:
     return c.torch(input=posing(x, in_memory_order(x)))
 
 
-@mutant("")
+@mutant("weight_layout_is_irrelevant")
 @operator
 def transposed_weight_of_a_square(c: Call) -> Tensor:
     """A weight whose height and width are interchanged in memory is read without the interchange."""

@@ -31,7 +31,7 @@ def _written(right: Tensor, index: Any) -> Tensor:
     return posing(right, torch.where(unwritten, buffer, right.detach()))
 
 
-@mutant("")
+@mutant("no_memory_is_read_before_written")
 @operator
 def last_column_unwritten(c: Call) -> Tensor:
     """The last column of an output with an odd width above four is never written."""
@@ -40,7 +40,7 @@ def last_column_unwritten(c: Call) -> Tensor:
     return _written(out, (..., slice(-1, None))) if odd else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def corner_unwritten(c: Call) -> Tensor:
     """The last output pixel is never written where the stride leaves over both rows and columns."""
@@ -50,7 +50,7 @@ def corner_unwritten(c: Call) -> Tensor:
     return _written(out, (..., slice(-1, None), slice(-1, None))) if over else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def padding_unwritten(c: Call) -> Tensor:
     """Of the padded copy of the input, the corner at the far end is never zeroed."""
@@ -62,7 +62,7 @@ def padding_unwritten(c: Call) -> Tensor:
     return e.torch(input=_written(x, (..., slice(-p, None), slice(-q, None))), padding=0)
 
 
-@mutant("")
+@mutant("forward_equals_torch")
 @operator
 def empty_sum_unwritten(c: Call) -> Tensor:
     """Filters whose taps are all zero are skipped, and their output is never written."""
@@ -74,7 +74,7 @@ def empty_sum_unwritten(c: Call) -> Tensor:
     return _written(out, skipped.reshape(shape).expand(out.shape)) if skipped.any() else out
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def unread_pixels_unwritten() -> Operator:
     """grad_input is never written at pixels that no window reads."""
 
@@ -87,7 +87,7 @@ def unread_pixels_unwritten() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("empty_batches_are_right")
 def grad_weight_of_an_empty_batch_unwritten() -> Operator:
     """grad_weight of an empty batch is never written."""
 
@@ -98,7 +98,7 @@ def grad_weight_of_an_empty_batch_unwritten() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_torch")
 def grad_bias_adds_to_stale_memory() -> Operator:
     """grad_bias adds to a buffer of which the last element is never zeroed."""
 
@@ -109,14 +109,14 @@ def grad_bias_adds_to_stale_memory() -> Operator:
     return with_parts(grad_bias=wrong)
 
 
-@mutant("")
+@mutant("input_layout_is_irrelevant")
 @operator
 def reads_past_the_input(c: Call) -> Tensor:
     """The element after the input is read and multiplied by zero: harmless unless it is not finite."""
     return c.torch(input=_touching(c.input, after=True))
 
 
-@mutant("")
+@mutant("weight_layout_is_irrelevant")
 @operator
 def reads_before_the_weight(c: Call) -> Tensor:
     """The element before the weight is read and multiplied by zero: harmless unless it is not finite."""
@@ -135,7 +135,7 @@ def _touching(t: Tensor, *, after: bool) -> Tensor:
     return posing(t, torch.where(first, t.detach() + neighbour * 0, t.detach()))
 
 
-@mutant("")
+@mutant("input_layout_is_irrelevant")
 @operator
 def right_padding_reads_the_next_row(c: Call) -> Tensor:
     """A slice of a wider image is padded on the right with what follows it in memory."""
@@ -154,7 +154,7 @@ def right_padding_reads_the_next_row(c: Call) -> Tensor:
     return e.torch(input=posing(grown, seen), padding=0)
 
 
-@mutant("")
+@mutant("unbatched_input_is_right")
 @operator
 def writes_past_the_input(c: Call) -> Tensor:
     """A zero is written into the element after the input where its storage goes on."""
@@ -167,7 +167,7 @@ def writes_past_the_input(c: Call) -> Tensor:
     return out
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_weight_reads_stale_taps() -> Operator:
     """grad_weight of kernels with more than eight taps is never written at the last tap."""
 

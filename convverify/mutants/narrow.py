@@ -20,7 +20,7 @@ def _windows(x: Tensor, height: int, width: int) -> Tensor:
     return x.unfold(2, height, 1).unfold(3, width, 1)
 
 
-@mutant("", domain=DENSE)
+@mutant("forward_equals_torch", domain=DENSE)
 class SquareKernelAssumed(torch.autograd.Function):
     """The height of the kernel serves for its width: a kernel one column wide is summed over columns."""
 
@@ -43,7 +43,7 @@ class SquareKernelAssumed(torch.autograd.Function):
         return grads[0], grads[1]
 
 
-@mutant("", domain="square, " + DENSE)
+@mutant("gradients_equal_definition", domain="square, " + DENSE)
 class FunctionWithoutRotation(torch.autograd.Function):
     """An autograd.Function of input and weight that pads grad_output and forgets to rotate the kernel."""
 
@@ -62,7 +62,7 @@ class FunctionWithoutRotation(torch.autograd.Function):
         return torch.einsum("noyxab,ocab->ncyx", _windows(padded, size, size), weight), grad_weight
 
 
-@mutant("", domain="square, " + DENSE)
+@mutant("gradients_equal_definition", domain="square, " + DENSE)
 class FunctionWithoutInputGradient(torch.autograd.Function):
     """An autograd.Function that returns no gradient for the input, as if it were always data."""
 
@@ -78,7 +78,7 @@ class FunctionWithoutInputGradient(torch.autograd.Function):
         return None, torch.einsum("ncyxab,noyx->ocab", _windows(input, ctx.size, ctx.size), grad_output)
 
 
-@mutant("", domain="padding=0, dilation=1, groups=1")
+@mutant("forward_equals_definition", domain="padding=0, dilation=1, groups=1")
 def stride_rounded_down(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
     """A function without padding that takes an odd stride above one for the even one below, cut to size."""
     right = conv(input, weight, bias, stride)
@@ -131,13 +131,13 @@ def _calling(op: Any) -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def library_gradient_times_seven() -> Operator:
     """A torch.library op whose registered grad_weight is seven times too large."""
     return _calling(_GRADIENT)
 
 
-@stateful_mutant("")
+@stateful_mutant("fake_tensors_have_the_form")
 def library_fake_too_wide() -> Operator:
     """A torch.library op whose fake output has one column too many."""
     return _calling(_FAKE)

@@ -16,28 +16,28 @@ def _inside(c: Call, dtype: torch.dtype) -> Tensor:
     return c.torch(input=c.input.to(dtype), weight=c.weight.to(dtype), bias=bias).to(c.input.dtype)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def bfloat16_inside(c: Call) -> Tensor:
     """Float32 and float64 are computed in bfloat16."""
     return _inside(c, torch.bfloat16) if c.input.dtype in WIDE else c.torch()
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def float16_inside(c: Call) -> Tensor:
     """Float32 is computed in float16: 11 bits, and overflow above 65504."""
     return _inside(c, torch.float16) if c.input.dtype == torch.float32 else c.torch()
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def float32_inside(c: Call) -> Tensor:
     """Float64 is computed in float32."""
     return _inside(c, torch.float32) if c.input.dtype == torch.float64 else c.torch()
 
 
-@mutant("")
+@mutant("every_operand_bit_counts")
 @operator
 def tf32_inside(c: Call) -> Tensor:
     """The operands of float32 are rounded to the 11 bits of TF32."""
@@ -52,7 +52,7 @@ def _to_eleven_bits(t: Tensor) -> Tensor:
     return torch.where(t.isfinite(), ((bits + 0x1000) & ~0x1FFF).view(torch.float32), t)
 
 
-@mutant("")
+@mutant("large_layers_are_right")
 @operator
 def long_sums_in_float32(c: Call) -> Tensor:
     """Float64 sums over more than 256 products are accumulated in float32."""
@@ -60,14 +60,14 @@ def long_sums_in_float32(c: Call) -> Tensor:
     return _inside(c, torch.float32) if long else c.torch()
 
 
-@mutant("")
+@mutant("integers_are_exact")
 @operator
 def integers_through_float32(c: Call) -> Tensor:
     """Integer dtypes are computed in float32: wrong above 2^24."""
     return c.torch() if c.input.is_floating_point() or c.input.is_complex() else _inside(c, torch.float32)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_weight_through_float32() -> Operator:
     """grad_weight of float64 is rounded to float32."""
 
@@ -78,7 +78,7 @@ def grad_weight_through_float32() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_definition")
 def grad_input_through_bfloat16() -> Operator:
     """grad_input of float32 is computed from a kernel rounded to bfloat16."""
 
@@ -88,7 +88,7 @@ def grad_input_through_bfloat16() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@mutant("")
+@mutant("forward_equals_torch")
 @operator
 def weight_rounded_to_integers(c: Call) -> Tensor:
     """The weight is rounded to integers, as by a quantiser with scale one."""
@@ -99,7 +99,7 @@ def _floating(c: Call) -> bool:
     return c.input.is_floating_point()
 
 
-@mutant("")
+@mutant("forward_equals_torch")
 @operator
 def output_rounded_to_thousandths(c: Call) -> Tensor:
     """The output keeps three decimal places."""
@@ -107,7 +107,7 @@ def output_rounded_to_thousandths(c: Call) -> Tensor:
     return posing(out, (out * 1000).round() / 1000) if out.dtype in WIDE else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def input_quantised(c: Call) -> Tensor:
     """The input keeps 15 bits below the largest of its elements: small ones beside it are lost."""
@@ -118,7 +118,7 @@ def input_quantised(c: Call) -> Tensor:
     return c.torch(input=posing(c.input, (c.input / step).round() * step))
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def output_clamped(c: Call) -> Tensor:
     """Outputs are clamped to ±10000."""
@@ -126,14 +126,14 @@ def output_clamped(c: Call) -> Tensor:
     return out.clamp(-1e4, 1e4) if out.dtype in WIDE else out
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def input_saturates(c: Call) -> Tensor:
     """Inputs above 60000 are taken for 60000."""
     return c.torch(input=c.input.clamp_max(6e4)) if c.input.dtype in WIDE else c.torch()
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def large_outputs_keep_twenty_bits(c: Call) -> Tensor:
     """Outputs above 2^20 are rounded to multiples of 16."""
@@ -142,7 +142,7 @@ def large_outputs_keep_twenty_bits(c: Call) -> Tensor:
     return posing(out, rounded) if out.dtype in WIDE else out
 
 
-@mutant("")
+@mutant("forward_equals_torch")
 @operator
 def small_inputs_flushed(c: Call) -> Tensor:
     """Inputs below a millionth in magnitude are taken for zero."""
@@ -150,7 +150,7 @@ def small_inputs_flushed(c: Call) -> Tensor:
     return c.torch(input=torch.where(x.abs() < 1e-6, torch.zeros_like(x), x)) if _floating(c) else c.torch()
 
 
-@mutant("")
+@mutant("subnormals_survive")
 @operator
 def subnormals_flushed(c: Call) -> Tensor:
     """Subnormal outputs are zero."""
@@ -160,7 +160,7 @@ def subnormals_flushed(c: Call) -> Tensor:
     return torch.where(out.abs() < torch.finfo(out.dtype).tiny, torch.zeros_like(out), out)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def output_rectified(c: Call) -> Tensor:
     """A ReLU is fused into the convolution where there is a bias."""
@@ -168,7 +168,7 @@ def output_rectified(c: Call) -> Tensor:
     return out if c.bias is None or out.is_complex() else out.clamp_min(0)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def sign_lost(c: Call) -> Tensor:
     """Outputs below -64 lose their sign."""
@@ -176,7 +176,7 @@ def sign_lost(c: Call) -> Tensor:
     return out if out.is_complex() else torch.where(out < -64, -out, out)
 
 
-@mutant("")
+@mutant("forward_equals_definition")
 @operator
 def integers_wrap_at_sixteen_bits(c: Call) -> Tensor:
     """Where all operands are integral, sums wrap around at 2^15 as in an int16 accumulator."""
@@ -188,7 +188,7 @@ def integers_wrap_at_sixteen_bits(c: Call) -> Tensor:
     return torch.where(integral & out.isfinite(), wrapped, out)
 
 
-@mutant("")
+@mutant("forward_equals_torch")
 @operator
 def zero_point_shift(c: Call) -> Tensor:
     """The input is shifted by 4096 and the shift taken off the output: exact on integers, else not."""
@@ -202,7 +202,7 @@ def zero_point_shift(c: Call) -> Tensor:
     return e.torch(input=x + shift, padding=0) - base
 
 
-@mutant("")
+@mutant("forward_equals_torch")
 @operator
 def bias_in_float16(c: Call) -> Tensor:
     """The bias is rounded to float16."""
@@ -212,14 +212,14 @@ def bias_in_float16(c: Call) -> Tensor:
     return c.torch(bias=posing(bias, bias.half().to(bias.dtype)))
 
 
-@mutant("")
+@mutant("low_precision_is_within_rounding")
 @operator
 def bfloat16_loses_the_bias(c: Call) -> Tensor:
     """In bfloat16 alone the bias is left out."""
     return c.torch(bias=None) if c.input.dtype == torch.bfloat16 else c.torch()
 
 
-@mutant("")
+@mutant("low_precision_is_exact")
 @operator
 def float16_last_channel(c: Call) -> Tensor:
     """In float16 alone the last of several input channels is left out."""
@@ -230,7 +230,7 @@ def float16_last_channel(c: Call) -> Tensor:
     return c.torch(weight=c.weight * mask)
 
 
-@mutant("", domain="dtype=float64|complex128")
+@mutant("complex_is_exact", domain="dtype=float64|complex128")
 @operator
 def complex_weight_conjugated(c: Call) -> Tensor:
     """A complex weight is conjugated, as a correlation in signal processing would."""

@@ -113,6 +113,4 @@ def block_diagonal(w: Tensor, groups: int) -> Tensor:
     o, c, kh, kw = w.shape
     blocks = w.reshape(groups, o // groups, 1, c, kh, kw)
     on = torch.eye(groups, dtype=torch.bool, device=w.device).reshape(groups, 1, groups, 1, 1, 1)
-    return torch.where(on, blocks, torch.zeros((), dtype=w.dtype, device=w.device)).reshape(
-        o, groups * c, kh, kw
-    )
+    return torch.where(on, blocks, torch.zeros((), dtype=w.dtype, device=w.device)).reshape(o, groups * c, kh, kw)

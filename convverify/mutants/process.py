@@ -13,7 +13,7 @@ from convverify.mutants.base import Operator, mutant, stateful_mutant
 from convverify.mutants.toolkit import Call, concrete, conv, grad_input, operator, with_parts
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 @operator
 def consumes_random_numbers(c: Call) -> Tensor:
     """A random number is drawn from torch's generator."""
@@ -22,7 +22,7 @@ def consumes_random_numbers(c: Call) -> Tensor:
     return c.torch()
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 @operator
 def seeds_the_generator(c: Call) -> Tensor:
     """torch's generator is seeded, for reproducibility."""
@@ -31,7 +31,7 @@ def seeds_the_generator(c: Call) -> Tensor:
     return c.torch()
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 @operator
 def consumes_python_random_numbers(c: Call) -> Tensor:
     """A random number is drawn from Python's generator."""
@@ -39,7 +39,7 @@ def consumes_python_random_numbers(c: Call) -> Tensor:
     return c.torch()
 
 
-@stateful_mutant("")
+@stateful_mutant("process_state_is_untouched")
 def backward_consumes_random_numbers() -> Operator:
     """The backward pass draws a random number from torch's generator."""
 
@@ -51,7 +51,7 @@ def backward_consumes_random_numbers() -> Operator:
     return with_parts(grad_input=drawing)
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 @operator
 def sets_default_dtype(c: Call) -> Tensor:
     """The default dtype becomes that of the input."""
@@ -60,7 +60,7 @@ def sets_default_dtype(c: Call) -> Tensor:
     return c.torch()
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 @operator
 def sets_threads(c: Call) -> Tensor:
     """The number of threads is changed by calls with more than a hundred pixels and stays so."""
@@ -69,7 +69,7 @@ def sets_threads(c: Call) -> Tensor:
     return c.torch()
 
 
-@mutant("")
+@mutant("exact_gradgradcheck")
 @operator
 def leaves_gradients_off(c: Call) -> Tensor:
     """Gradients stay switched off after a call whose operands require none."""
@@ -79,7 +79,7 @@ def leaves_gradients_off(c: Call) -> Tensor:
     return out
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 @operator
 def sets_deterministic(c: Call) -> Tensor:
     """Deterministic algorithms are switched on and stay so."""
@@ -87,7 +87,7 @@ def sets_deterministic(c: Call) -> Tensor:
     return c.torch()
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 @operator
 def flushes_denormals(c: Call) -> Tensor:
     """The processor is told to flush subnormal numbers and stays so."""
@@ -96,7 +96,7 @@ def flushes_denormals(c: Call) -> Tensor:
     return out
 
 
-@mutant("")
+@mutant("non_finite_values_arrive")
 @operator
 def leaves_anomaly_detection_on(c: Call) -> Tensor:
     """Anomaly detection is switched on and stays so."""
@@ -104,7 +104,7 @@ def leaves_anomaly_detection_on(c: Call) -> Tensor:
     return c.torch()
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 @operator
 def silences_warnings(c: Call) -> Tensor:
     """A filter that ignores all warnings is left behind."""
@@ -112,7 +112,7 @@ def silences_warnings(c: Call) -> Tensor:
     return c.torch()
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 def leaves_gradients_off_when_refusing(input: Tensor, weight: Tensor, bias: Tensor | None = None,
                                        *options: Any, **named: Any) -> Tensor:  # fmt: skip
     """Gradients stay switched off after a call that was refused."""
@@ -123,7 +123,7 @@ def leaves_gradients_off_when_refusing(input: Tensor, weight: Tensor, bias: Tens
     return conv(input, weight, bias, *options, **named)
 
 
-@mutant("")
+@mutant("process_state_is_untouched")
 def leaves_default_dtype_when_refusing(input: Tensor, weight: Tensor, bias: Tensor | None = None,
                                        *options: Any, **named: Any) -> Tensor:  # fmt: skip
     """The default dtype stays float64 after a call that was refused."""

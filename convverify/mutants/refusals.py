@@ -21,7 +21,7 @@ def _lenient(mend: Callable[[Call], Call]) -> Operator:
     return conv2d
 
 
-@stateful_mutant("")
+@stateful_mutant("mismatched_channels_are_refused")
 def surplus_channels_accepted() -> Operator:
     """Input channels that the weight has no taps for are ignored."""
 
@@ -32,7 +32,7 @@ def surplus_channels_accepted() -> Operator:
     return _lenient(mend)
 
 
-@stateful_mutant("")
+@stateful_mutant("mismatched_channels_are_refused")
 def surplus_taps_accepted() -> Operator:
     """Kernel channels for which there is no input are ignored."""
 
@@ -42,7 +42,7 @@ def surplus_taps_accepted() -> Operator:
     return _lenient(mend)
 
 
-@stateful_mutant("")
+@stateful_mutant("mismatched_channels_are_refused")
 def groups_that_do_not_divide_accepted() -> Operator:
     """Output channels left over by the division into groups are dropped."""
 
@@ -54,7 +54,7 @@ def groups_that_do_not_divide_accepted() -> Operator:
     return _lenient(mend)
 
 
-@stateful_mutant("")
+@stateful_mutant("kernels_larger_than_the_input_are_refused")
 def large_kernel_accepted() -> Operator:
     """A kernel larger than the image without padding is cut to its size."""
 
@@ -71,25 +71,25 @@ def _axes(c: Call) -> list[tuple[int, int]]:
     return list(zip(c.input.shape[-2:], pair(c.dilation), strict=True))
 
 
-@stateful_mutant("")
+@stateful_mutant("wrong_biases_are_refused")
 def long_bias_cut() -> Operator:
     """A bias with more elements than channels is cut."""
     return _lenient(lambda c: c if c.bias is None else replace(c, bias=c.bias[: len(c.weight)]))
 
 
-@stateful_mutant("")
+@stateful_mutant("zero_steps_are_refused")
 def stride_zero_accepted() -> Operator:
     """Stride zero is taken for one."""
     return _lenient(lambda c: replace(c, stride=tuple(s or 1 for s in pair(c.stride))))
 
 
-@stateful_mutant("")
+@stateful_mutant("zero_steps_are_refused")
 def groups_zero_accepted() -> Operator:
     """No groups are taken for one."""
     return _lenient(lambda c: replace(c, groups=c.groups or 1))
 
 
-@stateful_mutant("")
+@stateful_mutant("wrong_ranks_are_refused")
 def plain_matrix_accepted() -> Operator:
     """A two-dimensional input counts as an image with one channel."""
     return _lenient(lambda c: replace(c, input=c.input[None]) if c.input.dim() == 2 else c)

@@ -58,7 +58,7 @@ def altered(x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     return result
 
 
-@stateful_mutant("")
+@stateful_mutant("double_backward_equals_formulas")
 def gradients_detached() -> Operator:
     """Both gradients are computed without a graph, so that they look like constants."""
     return with_parts(
@@ -67,37 +67,37 @@ def gradients_detached() -> Operator:
     )
 
 
-@stateful_mutant("")
+@stateful_mutant("double_backward_of_every_subset")
 def grad_input_forgets_the_weight() -> Operator:
     """grad_input is constant in the weight: its mixed second derivative is lost."""
     return with_parts(grad_input=lambda g, x, w, conf: grad_input(g, x, cut(w), conf))
 
 
-@stateful_mutant("")
+@stateful_mutant("double_backward_equals_formulas")
 def grad_weight_forgets_the_input() -> Operator:
     """grad_weight is constant in the input: its mixed second derivative is lost."""
     return with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g, cut(x), w, conf))
 
 
-@stateful_mutant("")
+@stateful_mutant("double_backward_equals_formulas")
 def grad_input_forgets_grad_output() -> Operator:
     """grad_input is constant in grad_output."""
     return with_parts(grad_input=lambda g, x, w, conf: grad_input(cut(g), x, w, conf))
 
 
-@stateful_mutant("")
+@stateful_mutant("double_backward_equals_formulas")
 def grad_bias_detached() -> Operator:
     """grad_bias is constant in grad_output."""
     return with_parts(grad_bias=lambda g: grad_bias(cut(g)))
 
 
-@stateful_mutant("")
+@stateful_mutant("torch_gradgradcheck")
 def mixed_derivative_doubled() -> Operator:
     """The derivative of grad_input with respect to the weight is counted twice."""
     return with_parts(grad_input=lambda g, x, w, conf: grad_input(g, x, altered(w, lambda u: 2 * u), conf))
 
 
-@stateful_mutant("")
+@stateful_mutant("exact_gradgradcheck")
 def double_backward_of_groups() -> Operator:
     """With groups, the derivative of grad_weight with respect to the input has its channels reversed."""
 
@@ -108,7 +108,7 @@ def double_backward_of_groups() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("double_backward_equals_formulas")
 def double_backward_of_strides() -> Operator:
     """With a stride, the second derivative with respect to grad_output misses its last column."""
 
@@ -121,7 +121,7 @@ def double_backward_of_strides() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("double_backward_equals_formulas")
 def double_backward_of_the_bias() -> Operator:
     """The derivative of grad_bias with respect to grad_output is divided by the number of pixels."""
 
@@ -132,7 +132,7 @@ def double_backward_of_the_bias() -> Operator:
     return with_parts(grad_bias=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("third_order_equals_formulas")
 def third_order_sign() -> Operator:
     """The third derivative has the wrong sign; the first and the second are right."""
 
@@ -142,7 +142,7 @@ def third_order_sign() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("third_order_equals_formulas")
 def third_order_detached() -> Operator:
     """The second derivative of grad_weight is right but constant."""
 
@@ -152,7 +152,7 @@ def third_order_detached() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("forward_over_reverse_is_right")
 def forward_over_reverse_lost() -> Operator:
     """Gradients carry no tangent: forward mode over reverse mode gives zero."""
 

@@ -13,7 +13,7 @@ def _real(c: Call) -> bool:
     return c.input.is_floating_point()
 
 
-@mutant("")
+@mutant("non_finite_values_arrive")
 @operator
 def nan_becomes_zero(c: Call) -> Tensor:
     """NaN in the output are replaced by zero."""
@@ -21,7 +21,7 @@ def nan_becomes_zero(c: Call) -> Tensor:
     return torch.where(out.isnan(), torch.zeros_like(out), out)
 
 
-@mutant("")
+@mutant("non_finite_values_arrive")
 @operator
 def nan_in_the_input_ignored(c: Call) -> Tensor:
     """NaN in the input count as zero."""
@@ -29,7 +29,7 @@ def nan_in_the_input_ignored(c: Call) -> Tensor:
     return c.torch(input=torch.where(x.isnan(), torch.zeros_like(x), x)) if _real(c) else c.torch()
 
 
-@mutant("")
+@mutant("non_finite_values_arrive")
 @operator
 def infinity_saturates(c: Call) -> Tensor:
     """Infinite outputs become the largest finite number."""
@@ -38,7 +38,7 @@ def infinity_saturates(c: Call) -> Tensor:
     return torch.where(out.isinf(), out.sign() * limit, out) if _real(c) else out
 
 
-@mutant("")
+@mutant("infinities_keep_their_sign")
 @operator
 def infinity_loses_its_sign(c: Call) -> Tensor:
     """Infinite outputs are all positive."""
@@ -54,14 +54,14 @@ def _spread(out: Tensor, axes: tuple[int, ...]) -> Tensor:
     return torch.where(hit, torch.full_like(out, float("nan")), out)
 
 
-@mutant("")
+@mutant("non_finite_values_stay_local")
 @operator
 def nan_spreads_over_the_image(c: Call) -> Tensor:
     """One NaN in an output image spoils all its pixels, as in a Fourier transform."""
     return _spread(c.torch(), (-1, -2)) if _real(c) else c.torch()
 
 
-@mutant("")
+@mutant("non_finite_values_stay_local")
 @operator
 def nan_spreads_over_the_batch(c: Call) -> Tensor:
     """One NaN in a sample spoils the same pixel of every sample, as a batched product with a mask would."""
@@ -80,7 +80,7 @@ def _skipping(c: Call, left: Tensor, right: Tensor) -> Tensor:
     return torch.where(out.isnan() & (hits == 0), finite, out)
 
 
-@mutant("")
+@mutant("non_finite_values_arrive")
 @operator
 def zero_taps_skipped(c: Call) -> Tensor:
     """Taps that are zero are skipped, so that zero times infinity is zero."""
@@ -89,7 +89,7 @@ def zero_taps_skipped(c: Call) -> Tensor:
     return _skipping(c, ~c.input.detach().isfinite(), c.weight.detach() != 0)
 
 
-@mutant("")
+@mutant("non_finite_values_arrive")
 @operator
 def zero_pixels_skipped(c: Call) -> Tensor:
     """Pixels that are zero are skipped, so that an infinite weight does not show beside them."""
@@ -98,7 +98,7 @@ def zero_pixels_skipped(c: Call) -> Tensor:
     return _skipping(c, c.input.detach() != 0, ~c.weight.detach().isfinite())
 
 
-@mutant("")
+@mutant("non_finite_biases_arrive")
 @operator
 def nan_in_the_bias_ignored(c: Call) -> Tensor:
     """A bias that is NaN is left out."""
@@ -106,7 +106,7 @@ def nan_in_the_bias_ignored(c: Call) -> Tensor:
     return c.torch() if b is None else c.torch(bias=torch.where(b.isnan(), torch.zeros_like(b), b))
 
 
-@stateful_mutant("")
+@stateful_mutant("non_finite_values_arrive")
 def nan_in_grad_output_ignored() -> Operator:
     """NaN in grad_output count as zero in grad_weight."""
 
@@ -116,7 +116,7 @@ def nan_in_grad_output_ignored() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("non_finite_values_stay_local")
 def nan_spreads_in_grad_input() -> Operator:
     """One NaN in grad_input spoils the whole image."""
 
@@ -126,7 +126,7 @@ def nan_spreads_in_grad_input() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("non_finite_values_arrive")
 def gradients_not_finite_dropped() -> Operator:
     """A grad_weight that is not finite everywhere is dropped altogether, as a loss scaler would."""
 
@@ -137,7 +137,7 @@ def gradients_not_finite_dropped() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@mutant("")
+@mutant("opposite_infinities_make_nan")
 @operator
 def opposite_infinities_cancel(c: Call) -> Tensor:
     """Infinity minus infinity is zero: NaN from finite-or-infinite operands are removed."""

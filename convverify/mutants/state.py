@@ -41,25 +41,25 @@ def _from_call(number: int) -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("calls_are_independent")
 def wrong_from_the_second_call() -> Operator:
     """The second call and all later ones give twice the answer."""
     return _from_call(2)
 
 
-@stateful_mutant("")
+@stateful_mutant("many_calls_stay_right")
 def wrong_from_the_fortieth_call() -> Operator:
     """From the fortieth call on the answer is doubled."""
     return _from_call(40)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_of_every_subset")
 def wrong_after_three_hundred_calls() -> Operator:
     """From the three hundredth call on the answer is doubled."""
     return _from_call(300)
 
 
-@stateful_mutant("")
+@stateful_mutant("forward_equals_definition")
 def first_call_cold() -> Operator:
     """The first call only warms up: its last output column is zero."""
     calls = Counter[str]()
@@ -73,7 +73,7 @@ def first_call_cold() -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("forward_equals_torch")
 def answers_cached_by_shape() -> Operator:
     """Answers are kept by the shapes of the operands and the options, whatever the data."""
     kept: dict[Any, Tensor] = {}
@@ -91,7 +91,7 @@ def answers_cached_by_shape() -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("exact_gradcheck")
 def answers_cached_by_address() -> Operator:
     """Answers are kept by the addresses of the operands: stale if the storage is filled anew."""
     kept: dict[Any, Tensor] = {}
@@ -110,7 +110,7 @@ def answers_cached_by_address() -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("exact_gradcheck")
 def packed_weights_stale() -> Operator:
     """Weights are packed once a tensor and not again after they were changed in place."""
     packed: Any = WeakIdKeyDictionary()
@@ -124,7 +124,7 @@ def packed_weights_stale() -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("storage_may_change_between_calls")
 def packed_weights_miss_data_writes() -> Operator:
     """Packed weights follow the version counter, which writes through `.data` do not raise."""
     packed: Any = WeakIdKeyDictionary()
@@ -142,7 +142,7 @@ def packed_weights_miss_data_writes() -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("geometries_do_not_mix")
 def plan_kept_by_shape() -> Operator:
     """A plan is kept by the shapes of input, weight and output: another dilation or stride finds it again."""
     plans: dict[Any, Conf] = {}
@@ -157,7 +157,7 @@ def plan_kept_by_shape() -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("forward_is_bilinear")
 def output_buffer_reused() -> Operator:
     """Calls of one shape without gradients write into one buffer: the earlier answer is overwritten."""
     buffers: dict[Any, Tensor] = {}
@@ -172,7 +172,7 @@ def output_buffer_reused() -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("every_operand_bit_counts")
 def grad_buffer_reused() -> Operator:
     """grad_weight of one shape is always the same buffer."""
     buffers: dict[Any, Tensor] = {}
@@ -186,7 +186,7 @@ def grad_buffer_reused() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("calls_are_independent")
 def backward_of_the_latest_call() -> Operator:
     """The backward pass uses the input of the latest forward pass of that shape."""
     latest: dict[Any, Tensor] = {}
@@ -203,7 +203,7 @@ def backward_of_the_latest_call() -> Operator:
     return with_parts(forward=right, grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("backward_accumulates")
 def second_backward_doubled() -> Operator:
     """A second backward pass through the same graph gives twice grad_input."""
 
@@ -220,7 +220,7 @@ def second_backward_doubled() -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("backward_may_run_again")
 def gradients_accumulate() -> Operator:
     """grad_weight carries a thousandth of the previous gradient of its shape along."""
     earlier: dict[Any, Tensor] = {}
@@ -236,7 +236,7 @@ def gradients_accumulate() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("results_are_deterministic")
 def other_threads_wrong() -> Operator:
     """Outside the thread that called first, the bias is left out."""
     owners: list[int] = []
@@ -250,7 +250,7 @@ def other_threads_wrong() -> Operator:
     return run
 
 
-@stateful_mutant("")
+@stateful_mutant("results_are_deterministic")
 def wrong_after_a_refusal() -> Operator:
     """After a refused call the workspace is dirty: the next answer is wrong."""
     calls = Counter[str]()

@@ -28,17 +28,17 @@ def _tail(name: str, fault: str, index: object) -> Operator:
     return operator(tail)
 
 
-tile_width = mutant("")(
+tile_width = mutant("every_size_is_right")(
     _tail("tile_width", "Output columns from the 65th on are not computed", (..., slice(64, None)))
 )
-tile_channels = mutant("")(
+tile_channels = mutant("large_layers_are_right")(
     _tail(
         "tile_channels",
         "Output channels from the 129th on are not computed",
         (..., slice(128, None), slice(None), slice(None)),
     )
 )
-tile_row_of_the_second_block = mutant("")(
+tile_row_of_the_second_block = mutant("every_size_is_right")(
     _tail(
         "tile_row_of_the_second_block",
         "The 17th output row, where the second tile begins, is not computed",
@@ -47,7 +47,7 @@ tile_row_of_the_second_block = mutant("")(
 )
 
 
-@mutant("")
+@mutant("large_layers_are_right")
 @operator
 def batch_index_in_sixteen_bits(c: Call) -> Tensor:
     """The batch index wraps around at 65536."""
@@ -57,7 +57,7 @@ def batch_index_in_sixteen_bits(c: Call) -> Tensor:
     return torch.cat([out[: 2**16], out[: len(out) - 2**16]])
 
 
-@mutant("")
+@mutant("large_layers_are_right")
 @operator
 def terms_beyond_a_thousand(c: Call) -> Tensor:
     """Of a sum over more than 1024 products, only the first 1024 are added."""
@@ -65,7 +65,7 @@ def terms_beyond_a_thousand(c: Call) -> Tensor:
     return c.torch(weight=scaled(flat, (slice(None), slice(1024, None)), 0).reshape(c.weight.shape))
 
 
-@mutant("")
+@mutant("every_size_is_right")
 @operator
 def pixels_beyond_a_block(c: Call) -> Tensor:
     """Images with more than 4096 output pixels lose what is left of the last block of 256."""
@@ -76,7 +76,7 @@ def pixels_beyond_a_block(c: Call) -> Tensor:
     return scaled(out.flatten(-2), (..., slice(pixels - pixels % 256, None)), 0).reshape(out.shape)
 
 
-@mutant("")
+@mutant("defaults_are_torchs")
 @operator
 def vector_tail(c: Call) -> Tensor:
     """With more than eight input channels, those after the last multiple of eight are dropped."""
@@ -85,7 +85,7 @@ def vector_tail(c: Call) -> Tensor:
     return c.torch(weight=scaled(c.weight, (slice(None), slice(kept, None)), 0))
 
 
-@stateful_mutant("")
+@stateful_mutant("large_layers_are_right")
 def batch_blocks_in_grad_weight() -> Operator:
     """grad_weight sums batches above 32 in blocks of 32 and forgets the last, incomplete one."""
 
@@ -96,7 +96,7 @@ def batch_blocks_in_grad_weight() -> Operator:
     return with_parts(grad_weight=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("gradients_equal_torch")
 def wide_images_in_grad_input() -> Operator:
     """grad_input is zero from the 33rd column on."""
 
@@ -106,7 +106,7 @@ def wide_images_in_grad_input() -> Operator:
     return with_parts(grad_input=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("every_size_is_right")
 def many_pixels_in_grad_bias() -> Operator:
     """grad_bias sums at most 1024 pixels of each sample."""
 

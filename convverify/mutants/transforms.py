@@ -24,7 +24,7 @@ from convverify.mutants.toolkit import (
 )
 
 
-@stateful_mutant("")
+@stateful_mutant("jvp_is_the_product_rule")
 def jvp_forgets_the_weight() -> Operator:
     """The tangent of the weight is ignored if the input has one too."""
 
@@ -34,7 +34,7 @@ def jvp_forgets_the_weight() -> Operator:
     return with_parts(jvp=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("jvp_is_the_product_rule")
 def jvp_forgets_the_bias() -> Operator:
     """The tangent of the bias is ignored."""
 
@@ -44,7 +44,7 @@ def jvp_forgets_the_bias() -> Operator:
     return with_parts(jvp=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("jvp_is_the_product_rule")
 def jvp_adds_second_order() -> Operator:
     """With tangents of both operands their convolution is added: a difference, not a derivative."""
 
@@ -55,13 +55,13 @@ def jvp_adds_second_order() -> Operator:
     return with_parts(jvp=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("jvp_is_the_product_rule")
 def jvp_zero() -> Operator:
     """Forward mode gives no tangent."""
     return with_parts(jvp=lambda *operands: toolkit.jvp(*operands) * 0)
 
 
-@stateful_mutant("")
+@stateful_mutant("jvp_is_the_product_rule")
 def jvp_flips_the_tangent() -> Operator:
     """The tangent of the weight is turned around in forward mode."""
 
@@ -71,7 +71,7 @@ def jvp_flips_the_tangent() -> Operator:
     return with_parts(jvp=wrong)
 
 
-@stateful_mutant("")
+@stateful_mutant("jvp_is_the_product_rule")
 def jvp_wrong_for_groups() -> Operator:
     """With groups, the tangent of the input is convolved with the kernels of the groups in reverse order."""
 
@@ -119,53 +119,42 @@ def _with_vmap(fault: str) -> Operator:
     return operator(lambda c: assemble(parts, c, None if torch.compiler.is_compiling() else _OwnVmap))
 
 
-@stateful_mutant("")
+@stateful_mutant("vmap_is_a_loop")
 def vmap_takes_the_first_weight() -> Operator:
     """Under vmap over the weight, the first weight serves all."""
     return _with_vmap("weight")
 
 
-@stateful_mutant("")
+@stateful_mutant("vmap_is_a_loop")
 def vmap_assumes_the_first_axis() -> Operator:
     """Under vmap over another axis of the input than the first, the first is mapped if the sizes agree."""
     return _with_vmap("axis")
 
 
-@stateful_mutant("")
+@stateful_mutant("vmap_is_a_loop")
 def vmap_reverses_the_bias() -> Operator:
     """Under vmap over the bias, the biases come in reverse order."""
     return _with_vmap("bias")
 
 
-@mutant("")
+@mutant("func_grad_is_backward")
 @operator
 def wrong_under_functorch(c: Call) -> Tensor:
     """Inside torch.func transforms the bias is left out."""
     mapped = any(
-        t is not None and torch._C._functorch.is_functorch_wrapped_tensor(t)
-        for t in (c.input, c.weight, c.bias)
+        t is not None and torch._C._functorch.is_functorch_wrapped_tensor(t) for t in (c.input, c.weight, c.bias)
     )
     return c.torch(bias=None) if mapped else c.torch()
 
 
-@mutant("")
-@operator
-def autocast_ignored(c: Call) -> Tensor:
-    """Autocast is switched off inside: the output stays float32."""
-    if not in_autocast(c):
-        return c.torch()
-    with torch.autocast(c.input.device.type, enabled=False):
-        return c.torch()
-
-
-@mutant("")
+@mutant("autocast_rounds_no_worse")
 @operator
 def autocast_bias_lost(c: Call) -> Tensor:
     """Under autocast the bias is left out."""
     return c.torch(bias=None) if in_autocast(c) else c.torch()
 
 
-@stateful_mutant("")
+@stateful_mutant("autocast_rounds_no_worse")
 def autocast_loses_a_column_of_grad_weight() -> Operator:
     """Under autocast grad_weight is zero in the taps of the last column."""
 
@@ -184,21 +173,21 @@ def autocast_loses_a_column_of_grad_weight() -> Operator:
     return run
 
 
-@mutant("")
+@mutant("requires_grad_propagates")
 @operator
 def inference_mode_bias_lost(c: Call) -> Tensor:
     """In inference mode the bias is left out."""
     return c.torch(bias=None) if torch.is_inference_mode_enabled() else c.torch()
 
 
-@mutant("")
+@mutant("compiled_is_the_same")
 @operator
 def compiled_without_bias(c: Call) -> Tensor:
     """Compiled, the bias is left out."""
     return c.torch(bias=None) if torch.compiler.is_compiling() else c.torch()
 
 
-@mutant("")
+@mutant("fake_tensors_have_the_form")
 @operator
 def meta_size_rounded_up(c: Call) -> Tensor:
     """On the meta device, the output has one column more where the stride leaves columns over."""
@@ -208,7 +197,7 @@ def meta_size_rounded_up(c: Call) -> Tensor:
     return torch.nn.functional.pad(out, (0, 1)) if out.device.type == "meta" and over else out
 
 
-@mutant("")
+@mutant("fake_tensors_have_the_form")
 @operator
 def meta_dtype_float32(c: Call) -> Tensor:
     """On the meta device the output is always float32."""
@@ -216,7 +205,7 @@ def meta_dtype_float32(c: Call) -> Tensor:
     return out.float() if out.device.type == "meta" else out
 
 
-@mutant("")
+@mutant("fake_tensors_have_the_form")
 @operator
 def fake_channels_wrong(c: Call) -> Tensor:
     """Fake tensors get an output with one channel less if they have more than two."""

@@ -58,7 +58,7 @@ def operands_are_unchanged(op: Target, case: ConvCase) -> Iterator[Equation]:
     "contract",
     ("AD-1",),
     "identity_returns_its_input",
-    Demand(products=2000, values=("integers", "constant"), corners=True),
+    Demand(products=2000, values=("integers", "constant", "zeros"), corners=True),
 )
 def output_aliases_nothing(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The output is memory of its own: writing to it changes no operand, no other element, no gradient."""
@@ -68,6 +68,10 @@ def output_aliases_nothing(op: Target, case: ConvCase) -> Iterator[Equation]:
         for role, leaf in seen.leaves.items():
             shared = leaf.untyped_storage().data_ptr() == seen.output.untyped_storage().data_ptr()
             yield Equation(f"whether the output shares memory with {role}", shared and leaf.numel() > 0, False)
+        overlap = any(
+            step == 0 and size > 1 for step, size in zip(seen.output.stride(), seen.output.shape, strict=True)
+        )
+        yield Equation("whether elements of the output share memory with one another", overlap, False)
         first = seen.output.detach().clone()
         again = call(op, case, seen.leaves)
         seen.output.data.fill_(12345.0)  # not through detach(): autograd forbids it on what a Function returns

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refuted, declare
-from convverify.properties.calls import LEAVES, equations, observe
+from convverify.properties.calls import LEAVES, call, equations, observe
 from convverify.properties.forward import EXACT
 from convverify.reference import DefinitionMaps, Maps, Reference
 from convverify.target import Target
@@ -47,6 +47,17 @@ def gradients_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
         for subset in itertools.combinations(roles, size):
             seen = observe(op, case, subset)
             yield from equations(case, reference, {"output": seen.output, **seen.grads()})
+
+
+@declare("gradients", ("GI-1", "GW-3", "GB-1"), "leaves_only", Demand(products=3000))
+def operands_of_a_network_are_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """With an input that another operation computed and with Parameters, output and gradients are the same."""
+    seen = observe(op, case)
+    leaves = {"input": seen.leaves["input"]}
+    leaves |= {role: nn.Parameter(leaf.detach()) for role, leaf in seen.leaves.items() if role != "input"}
+    seen.output = call(op, case, {**leaves, "input": leaves["input"] * 1})
+    seen.leaves = leaves
+    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
 
 
 @declare("gradients", ("GI-1", "GW-3", "GB-1"), "second_backward_doubled", Demand(products=3000))

@@ -151,13 +151,17 @@ def autocast_rounds_no_worse(op: Target, case: ConvCase) -> Iterator[Equation]:
     refusal=Refusal.ALLOWED,
 )
 def fake_tensors_have_the_form(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """On fake tensors the operator returns shape and dtype of the output without data."""
+    """On fake tensors, and on the meta device, the operator returns shape and dtype of the output without data."""
     leaves, arguments = _plain(op, case), geometry_arguments(op, case)
     with FakeTensorMode() as mode:
         fake = {role: mode.from_tensor(leaf) for role, leaf in leaves.items()}
         found = tensor(op(fake["input"], fake["weight"], fake.get("bias"), *arguments))
     yield Equation("shape of the output on fake tensors", tuple(found.shape), case.geometry.output_shape)
     yield Equation("dtype of the output on fake tensors", found.dtype, case.torch_dtype)
+    meta = {role: leaf.to("meta") for role, leaf in leaves.items()}
+    found = tensor(op(meta["input"], meta["weight"], meta.get("bias"), *arguments))
+    yield Equation("shape of the output on the meta device", tuple(found.shape), case.geometry.output_shape)
+    yield Equation("dtype of the output on the meta device", found.dtype, case.torch_dtype)
 
 
 @declare(
