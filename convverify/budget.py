@@ -24,8 +24,8 @@ class Budget:
 BUDGETS = {
     budget.name: budget
     for budget in (
-        Budget("quick", 30, seconds=4.0, corners=0.5, shrink_seconds=0.8, case_seconds=5.0, costly=False),
-        Budget("standard", 200, seconds=24.0, corners=1.0, shrink_seconds=2.0, case_seconds=20.0),
-        Budget("thorough", 2000, seconds=600.0, corners=1.0, shrink_seconds=10.0, case_seconds=60.0),
+        Budget("quick", 30, seconds=4.0, corners=0.5, shrink_seconds=0.8, case_seconds=20.0, costly=False),
+        Budget("standard", 200, seconds=24.0, corners=1.0, shrink_seconds=2.0, case_seconds=30.0),
+        Budget("thorough", 2000, seconds=600.0, corners=1.0, shrink_seconds=10.0, case_seconds=120.0),
     )
 }

@@ -43,8 +43,8 @@ class Equation:
     """`actual` must equal `expected`: exactly, or within rounding.
 
     `magnitude` is the sum of the absolute products behind each element (a tensor that broadcasts, or a
-    number) and `terms` their number; `norm` is the product of the operands' norms, where it is larger. Without
-    a magnitude only exact equality will do.
+    number) and `terms` their number; `norm` is the product of the operands' norms, up to which an operator that
+    transforms them may round. Without either only exact equality will do.
     """
 
     what: str
@@ -91,12 +91,14 @@ def compare(equation: Equation) -> tuple[Verdict, str]:
 
 def _within_rounding(equation: Equation, actual: Tensor, expected: Tensor) -> tuple[Verdict, str]:
     wrong = ~_agree(actual, expected)
-    if equation.magnitude is None or (not actual.dtype.is_floating_point and not actual.dtype.is_complex):
+    unbounded = equation.magnitude is None and not equation.norm
+    if unbounded or (not actual.dtype.is_floating_point and not actual.dtype.is_complex):
         return Verdict.UNEQUAL, _difference(equation, wrong)
     wide = torch.complex128 if actual.dtype.is_complex else torch.float64
     error = (actual.to(wide) - expected.to(wide)).abs()
     error = torch.where(wrong, error, 0.0)  # where both are infinite the difference is NaN
-    magnitude = torch.as_tensor(equation.magnitude, dtype=torch.float64, device=actual.device)
+    given = 0.0 if equation.magnitude is None else equation.magnitude
+    magnitude = torch.as_tensor(given, dtype=torch.float64, device=actual.device)
     bound = gamma(equation.terms + 2, actual.dtype) * magnitude + torch.finfo(actual.dtype).tiny
     if not equation.exact and bool((error <= bound).all()):
         return Verdict.EQUAL, ""

@@ -62,7 +62,8 @@ def script(op: Target, case: ConvCase, prop: Property) -> str:
         f"    arguments = ({', '.join(given)})",
         f"    output = conv(*arguments[:{len(op.accepts)}]) if conv is operator else conv(*arguments)",
         "    print(name, 'output', tuple(output.shape), output, sep='\\n')",
-        f"    print(name, 'gradients', *{gradient}, sep='\\n')",
+        "    if output.shape == grad_output.shape:",
+        f"        print(name, 'gradients', *{gradient}, sep='\\n')",
     ]
     return "\n".join(lines) + "\n"
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from convverify.case import ConvCase
 
+ORDINARY = ("float64", "float32")
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -16,10 +18,11 @@ class Demand:
     corner geometries beside the drawn ones, `thresholds` for the sweep through sizes, `large` for whole
     layers, `strings` for padding by name; `operand_layouts` names the operands that lie in memory in every
     way; `where` rejects what the property cannot use; `weight` is its share of the budget, and a `costly`
-    property is left out of the quick one.
+    property is left out of the quick one. `ORDINARY` dtypes stand for any other that an operator declares
+    instead; others are meant as they are.
     """
 
-    dtypes: tuple[str, ...] = ("float64", "float32")
+    dtypes: tuple[str, ...] = ORDINARY
     values: tuple[str, ...] = ("integers", "large")
     operand_layouts: tuple[str, ...] = ()
     bias: bool = True
@@ -31,3 +34,11 @@ class Demand:
     strings: bool = False
     where: Callable[[ConvCase], bool] = lambda case: True
     weight: float = 1.0
+
+    def takes(self, case: ConvCase) -> bool:
+        """Whether the property can use the case."""
+        return self.where(case) and (self.dtypes == ORDINARY or case.dtype in self.dtypes)
+
+    def reaches(self, dtypes: tuple[str, ...]) -> bool:
+        """Whether the property has a case in one of these dtypes; none stands for all."""
+        return not dtypes or self.dtypes == ORDINARY or not set(dtypes).isdisjoint(self.dtypes)

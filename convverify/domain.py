@@ -20,7 +20,7 @@ _SIZES = {
     "input_size": "input_size", "kernel": "kernel_size", "kernel_size": "kernel_size",
     "stride": "stride", "padding": "padding", "dilation": "dilation",
 }  # fmt: skip
-_WORDS = ("square", "no bias", "contiguous")
+_WORDS = ("square", "no bias", "contiguous", "finite")
 _CONSTRAINT = re.compile(r"([a-z_]+)\s*(<=|>=|!=|=|<|>)\s*([\w|]+)")
 
 
@@ -78,6 +78,13 @@ class Domain:
     def declared(self) -> bool:
         """Whether the user said anything of what the operator supports."""
         return bool(self.text)
+
+    def taking(self, parameters: tuple[str, ...]) -> Domain:
+        """The domain of an operator that takes these parameters alone: the others are at their defaults."""
+        fixed = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        defaults = [Constraint(name, "=", (value,)) for name, value in fixed.items() if name not in parameters]
+        words = self.words if "bias" in parameters else self.words | {"no bias"}
+        return replace(self, words=words, constraints=(*self.constraints, *defaults))
 
     def allows(self, case: ConvCase) -> bool:
         geometry = case.geometry

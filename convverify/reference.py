@@ -160,6 +160,11 @@ class Reference:
         return {"output": x * k, "input": g * k, "weight": x * g, "bias": g}
 
     @cached_property
+    def norm(self) -> float:
+        """Above every product of two operands' norms, for results that combine several."""
+        return 4 * max(self.norms.values())
+
+    @cached_property
     def magnitudes(self) -> dict[str, Tensor]:
         """The sum of absolute products behind each element of each result."""
         x, k, g = self.x.abs(), self.k.abs(), self.g.abs()

@@ -24,14 +24,15 @@ from convverify.coverage import features
 from convverify.diagnosis import behaves_like
 from convverify.examine import Finding, Kind, examine
 from convverify.geometry import ConvGeometry
+from convverify.pace import Pace
 from convverify.properties import CATALOGUE, named
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result, Run
-from convverify.strategies import cases, smaller_cases
+from convverify.strategies import cases, smaller_cases, some_layout
 from convverify.target import Target, load
 from convverify.values import DISTRIBUTIONS
 
-LEAST_CASES = 3  # even where the time is up: a slow machine is no reason to know nothing
+LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
 MOST_DIAGNOSED = 3
 Progress = Callable[[Result], None]
 _SETTINGS = settings(
@@ -237,7 +238,7 @@ class _Verifier:
         self.failed = self.stopped = ""
         self.inexact = False
         self.diagnosed = 0
-        self.pace = math.inf  # the least seconds a product has taken
+        self.pace = Pace()
 
     def result(self, prop: Property, device: str) -> Result:
         """The result of one property; NOT_RUN where the device is absent or the run was stopped."""
@@ -252,7 +253,8 @@ class _Verifier:
         self.coverage.update(tally.coverage)
         result = _judged(unrun, tally, prop, self)
         if tally.failed and result.outcome.is_failure:
-            result = replace(result, counterexample=self._explained(prop, *tally.failed))
+            example = self._explained(prop, *tally.failed)
+            result = replace(result, counterexample=example, reason=example.message)
             self.failed = self.failed or prop.name
             if tally.failed[1].kind is Kind.HANG:
                 self.stopped = f"the operator hung in {prop.name}"
@@ -263,19 +265,21 @@ class _Verifier:
 
     def _run(self, prop: Property, device: str, deadline: float) -> _Tally:
         tally = _Tally()
-        budget = self.budget
+        budget, domain = self.budget, self.plan.op.domain
+        if not prop.demand.reaches(domain.dtypes):
+            return tally
 
         def check(case: ConvCase) -> bool:
             """Whether to go on."""
             self.plan.watch(prop, case)
             case_started = time.perf_counter()
             tally.add(case, examine(prop, self.plan.op, case, budget.case_seconds))
-            self.pace = min(self.pace, (time.perf_counter() - case_started) / max(1, case.geometry.products))
-            return tally.failed is None and (tally.cases < LEAST_CASES or time.perf_counter() < deadline)
+            self.pace.note(case, time.perf_counter() - case_started)
+            return tally.failed is None and (tally.live < LEAST_CASES or time.perf_counter() < deadline)
 
         for case in self._given(prop, device):
             left = deadline - time.perf_counter() if tally.cases else budget.case_seconds / 2
-            if case.geometry.products > 50_000 and self.pace * case.geometry.products > left:
+            if self.pace.predict(case) > left:
                 tally.too_slow += 1
             elif not check(case):
                 return tally
@@ -283,9 +287,10 @@ class _Verifier:
             return tally
         examples = budget.examples * prop.demand.weight / (4 if self.failed else 1)
         for seed in (self.plan.seed, self.plan.secret_seed):
-            strategy = cases(prop.demand, self.plan.op.domain, device)
+            strategy = cases(prop.demand, domain, device)
             _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
-            if tally.failed or (tally.cases >= LEAST_CASES and time.perf_counter() >= deadline):
+            enough = tally.live >= LEAST_CASES or not tally.cases  # where all were rejected, more would be
+            if tally.failed or (enough and time.perf_counter() >= deadline):
                 break
         return tally
 
@@ -304,9 +309,10 @@ class _Verifier:
             geometries += rng.sample(fitting, math.ceil(len(fitting) * self.budget.corners))
         if demand.thresholds:
             sweep = list(corners.sweep())
-            geometries += rng.sample(sweep, math.ceil(len(sweep) * self.budget.corners))
+            some = rng.sample(sweep, math.ceil(len(sweep) * self.budget.corners))
+            geometries += sorted(some, key=Pace.size)  # so that what is too slow is known before it is run
         if demand.large:
-            layers = sorted(corners.LAYERS, key=lambda layer: layer.products)
+            layers = sorted(corners.LAYERS, key=Pace.size)
             geometries += layers[: math.ceil(len(layers) * self.budget.corners)]
         seen = set()
         for place, geometry in enumerate(geometries):
@@ -332,13 +338,15 @@ class _Verifier:
             values=values, scale=rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0,
             seed=rng.randrange(2**20),
         )  # fmt: skip
+        if demand.operand_layouts:
+            case = replace(case, layout=some_layout(demand.operand_layouts, case.bias, rng))
         fitted = self.plan.op.domain.fit(case)
-        return fitted if fitted is not None and demand.where(fitted) else None
+        return fitted if fitted is not None and demand.takes(fitted) else None
 
     def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
         """The smallest failing case near this one, explained."""
         seconds = self.budget.shrink_seconds / (4 if self.failed else 1)
-        if finding.kind is Kind.HANG:
+        if finding.kind is Kind.HANG or case == self.plan.case:
             return counterexample(prop, self.plan.op, case, finding, case, True)
         again = examine(prop, self.plan.op, case, self.budget.case_seconds)
         if not again.kind.is_failure:
@@ -360,10 +368,10 @@ def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds
     def check(smaller: ConvCase) -> bool:
         if time.perf_counter() > deadline:
             raise _Stop
-        if not op.domain.allows(smaller) or not prop.demand.where(smaller):
+        if not op.domain.allows(smaller) or not prop.demand.takes(smaller):
             return True
         found = examine(prop, op, smaller, max(0.1, seconds))
-        if not found.kind.is_failure:
+        if found.kind is not finding.kind:  # a wrong result is not exchanged for an error, nor the reverse
             return True
         if smaller.size < best[0][0].size:
             best[0] = smaller, found
@@ -418,10 +426,10 @@ def _judged(unrun: Result, tally: _Tally, prop: Property, verifier: _Verifier) -
         return replace(counted, outcome=Outcome.ERRORED if broke else Outcome.FALSIFIED, reason=finding.message)
     if not tally.cases and unsupported:
         return replace(counted, outcome=Outcome.UNSUPPORTED, reason=reason)
-    if not tally.cases and not tally.too_slow and verifier.plan.op.domain.declared:
-        return replace(counted, outcome=Outcome.UNSUPPORTED, reason="no case of it lies in the declared domain")
+    if not tally.cases and not tally.too_slow:
+        return replace(counted, outcome=Outcome.UNSUPPORTED, reason="no case of it lies in what the operator takes")
     if not tally.live:
-        why = "every case compared zeros alone" if tally.cases else "there was no case or no time for it"
+        why = "every case compared zeros alone" if tally.cases else "every case would have taken too long"
         return replace(counted, outcome=Outcome.INCONCLUSIVE, reason=why)
     if tally.known is not None:
         return replace(counted, outcome=Outcome.KNOWN_FAILURE, reason=tally.known.message)

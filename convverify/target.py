@@ -53,8 +53,8 @@ class Target:
     def __init__(self, operator: Any, name: str = "", domain: str | Domain = "") -> None:
         self.operator = operator
         self.name = name or _name_of(operator)
-        self.domain = domain if isinstance(domain, Domain) else Domain.parse(domain)
         self.call, self.accepts = _callable_of(operator)
+        self.domain = (domain if isinstance(domain, Domain) else Domain.parse(domain)).taking(self.accepts)
         self.has_defaults = not inspect.isclass(operator) and _has_defaults(operator)
 
     @property
@@ -179,12 +179,22 @@ def _has_defaults(function: Callable[..., Any]) -> bool:
 
 
 def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
-    def call(input: Tensor, weight: Tensor, bias: Tensor | None, *geometry: Any) -> Any:
-        stride, padding, dilation, groups = geometry
+    def call(
+        input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+        dilation: Any = 1, groups: int = 1,
+    ) -> Any:  # fmt: skip
         module = module_class(
-            weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride, padding, dilation,
-            groups, bias is not None, device=weight.device, dtype=weight.dtype,
-        )  # fmt: skip
+            weight.shape[1] * groups,
+            weight.shape[0],
+            tuple(weight.shape[2:]),
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias is not None,
+            device="meta",
+            dtype=weight.dtype,
+        )  # fmt: skip - on "meta" no parameters are drawn: they are handed in
         parameters = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         return torch.func.functional_call(module, parameters, (input,))
 

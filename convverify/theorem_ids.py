@@ -69,6 +69,6 @@ THEOREM_IDS: dict[str, str] = {
     "BC-1": "A bilinear map is determined by its values on pairs of unit tensors.",
     "SEED-1": "The article's own operator equals the definition and its derivatives for all batches, "
     "channels, sizes and kernels, where H = W and KH = KW.",
-    "SEED-2": "Without that, the article's operator can be silently wrong: some H != W pass every reshape "
-    "and give an output of another shape.",
+    "SEED-2": "With H != W the article's operator can be silently wrong: some such sizes pass every "
+    "reshape and give an output of another shape.",
 }

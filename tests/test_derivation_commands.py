@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from convverify import __version__
 from convverify.cli import cite, graph, prove, readback
+from convverify.derivation import coq
 from convverify.theorem_ids import THEOREM_IDS
 
 SMALL = "n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1"
@@ -75,11 +76,33 @@ def test_cite(identifier: str) -> None:
     assert result.exit_code == 0
     assert f"Theorem {identifier} of convverify {__version__}" in result.output
     assert f"@misc{{convverify-{identifier.lower()}," in result.output
-    entry = result.output[result.output.index("@misc") :]
-    assert (
-        entry.count("{") - entry.count("\\{")
-        == entry.count("}") - entry.count("\\}") + entry.count("\\^{}") * 0
-    )
+    unescaped = result.output[result.output.index("@misc") :].replace("\\^{}", "")
+    assert unescaped.count("{") == unescaped.count("}")
+
+
+def test_coq_is_asked_only_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(prove, "installed", lambda: False)
+    result = CliRunner().invoke(prove.command, ["GB-1", "--coq", "--output", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "coqc" in result.output
+
+
+@pytest.mark.skipif(not coq.installed(), reason="needs Coq")
+def test_coq_accepts_the_proof_and_refuses_a_wrong_one(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "proofs" / "coq" / "Convolution.v"
+    assert "2 theorems, no axioms" in coq.check(script)
+    text = script.read_text(encoding="utf-8")
+    for old, new in (
+        ("* k (Z.of_nat KH - 1 - a1) (Z.of_nat KW - 1 - a2)).", "* k a1 a2)."),
+        ("(D1 * (Z.of_nat KH - 1) - P1)", "(Z.of_nat KH - 1 - P1)"),
+        ("D1 * a1 + S1 * o1 - P1) (D2", "S1 * a1 + D1 * o1 - P1) (D2"),
+        ("Proof. induction n as [|n IH]; simpl; [reflexivity|rewrite IH; reflexivity]. Qed.", "Admitted."),
+    ):
+        assert old in text
+        wrong = tmp_path / "Wrong.v"
+        wrong.write_text(text.replace(old, new, 1), encoding="utf-8")
+        with pytest.raises(coq.CoqError):
+            coq.check(wrong)
 
 
 def test_readback_of_right_and_wrong_operators(tmp_path: Path) -> None:

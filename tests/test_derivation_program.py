@@ -94,6 +94,35 @@ def test_what_cannot_be_traced_says_so(operator: Any, says: str) -> None:
         degree_fault(operator, SMALL)
 
 
+def unwritten(x: Tensor, k: Tensor, *others: Any) -> Tensor:
+    """Leaves the last row of its output as it found it."""
+    right = conv2d(x, k, *others)
+    output = torch.empty_like(right)
+    output[:, :, :-1] = right[:, :, :-1]
+    return output
+
+
+def test_memory_that_was_never_written_is_found() -> None:
+    assert degree_fault(unwritten, SMALL) == "it uses memory that was never written"
+    assert difference(unwritten, SMALL) == "it uses memory that was never written"
+
+
+def test_a_registered_operator_is_traced_into_its_body() -> None:
+    @torch.library.custom_op("convverify_tests::twice", mutates_args=())
+    def twice(x: Tensor) -> Tensor:
+        return x + x
+
+    twice.register_fake(torch.empty_like)
+    twice.register_autograd(lambda ctx, g: g + g)
+
+    def doubled(x: Tensor, k: Tensor, *others: Any) -> Tensor:
+        return twice(conv2d(x, k, *others))
+
+    found = difference(doubled, SMALL)
+    assert found is not None
+    assert found.startswith("output[0,0,0,0] = 2*b0 + 2*x0*k0")
+
+
 @pytest.mark.parametrize("operator", [conv2d, torch.nn.functional.conv2d])
 @pytest.mark.parametrize("geometry", [SMALL, RICH], ids=str)
 def test_right_operators_read_back_as_the_definition(operator: Any, geometry: ConvGeometry) -> None:

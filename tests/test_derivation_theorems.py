@@ -21,8 +21,8 @@ from convverify.theorem_ids import THEOREM_IDS
 
 PROOFS = Path(__file__).parents[1] / "proofs"
 
-# The first digits of SHA-256 of each statement. A statement may be put in better words, and then its line here
-# changes too; what an ID means may not.
+# The first digits of SHA-256 of each statement. A statement may be put in better words, and then its line
+# here changes too; what an ID means may not.
 STATEMENTS = {
     "FW-1": "5741d449", "FW-ALL": "9b4ba4e5", "GI-1": "b5b2cb92", "GI-2": "4948c080", "GI-3": "a72a6c66",
     "GI-4": "269aae07", "GI-5": "4a2af994", "GI-6": "d5450408", "GI-ALL": "a4b3dc21", "GW-1": "29260724",
@@ -31,7 +31,7 @@ STATEMENTS = {
     "GR-2": "85084c04", "GR-3": "6bd6fa34", "TC-1": "30063e53", "SP-1": "382a292a", "FF-1": "6fae3c87",
     "WG-1": "5c44da4a", "WG-2": "d486e5e8", "FIN-1": "a7302b68", "FIN-2": "d0525568", "PRG-1": "91317c9e",
     "PRG-2": "3c201f1a", "CG-1": "2e1cbd33", "EX-1": "4671b76a", "SZ-1": "64b8e568", "RB-1": "5573e873",
-    "BL-1": "a9d99ce0", "BC-1": "1ecee551", "SEED-1": "27eaca7e", "SEED-2": "be961667",
+    "BL-1": "a9d99ce0", "BC-1": "1ecee551", "SEED-1": "27eaca7e", "SEED-2": "2aab1022",
 }  # fmt: skip
 
 

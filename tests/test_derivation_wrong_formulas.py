@@ -15,8 +15,10 @@ from convverify.derivation.theorems import THEOREMS
 
 # what stands in formulas.py, what is put in its place, in which occurrence, and which theorems must fail
 MUTATIONS = [
-    ("xp.pad(x, geometry.pads)", "xp.pad(x, [(b + 1, a - 1) for b, a in geometry.pads])", "forward", "FW-ALL FIN-1"),
-    ("xp.pad(x, geometry.pads)", "xp.pad(x, [(b + 1, a) for b, a in geometry.pads])", "forward", "FW-ALL FIN-1"),
+    ("xp.pad(x, geometry.pads)", "xp.pad(x, [(b + 1, a - 1) for b, a in geometry.pads])",
+     "forward", "FW-ALL FIN-1"),
+    ("xp.pad(x, geometry.pads)", "xp.pad(x, [(b + 1, a) for b, a in geometry.pads])",
+     "forward", "FW-ALL FIN-1"),
     ("geometry.stride, geometry.dilation", "geometry.dilation, geometry.stride", "forward", "FW-ALL FIN-1"),
     ("ngi{o}{a},gci{a}->ngc{o}", "ngi{o}{a},gic{a}->ngc{o}", "forward", "FW-ALL FIN-1"),
     ("axis.reach - axis.before,", "axis.reach - axis.before + 1,", "grad_input", "GI-1 GI-2 GI-ALL FIN-1"),
@@ -30,15 +32,17 @@ MUTATIONS = [
     ("xp.insert_zeros(g, geometry.stride)", "g", "grad_input", "GI-2 GI-ALL FIN-1"),
     ("(1,) * geometry.spatial, geometry.dilation", "(1,) * geometry.spatial, (1,) * geometry.spatial",
      "grad_input", "GI-2 GI-ALL FIN-1"),
-    ("(axis.before, axis.after - axis.remainder)", "(axis.before, axis.after)", "grad_weight", "GW-1 GW-ALL FIN-1"),
-    ("(axis.before, axis.after - axis.remainder)", "(axis.before - axis.remainder, axis.after)", "grad_weight",
-     "GW-3 GW-ALL FIN-1"),
+    ("(axis.before, axis.after - axis.remainder)", "(axis.before, axis.after)",
+     "grad_weight", "GW-1 GW-ALL FIN-1"),
+    ("(axis.before, axis.after - axis.remainder)", "(axis.before - axis.remainder, axis.after)",
+     "grad_weight", "GW-3 GW-ALL FIN-1"),
     ("(axis.before, axis.after - axis.remainder)", "(axis.before + 1, axis.after - axis.remainder - 1)",
      "grad_weight", "GW-3 GW-ALL FIN-1 DB-2 FIN-2"),
-    ("geometry.dilation, geometry.stride", "geometry.stride, geometry.dilation", "grad_weight", "GW-ALL FIN-1"),
+    ("geometry.dilation, geometry.stride", "geometry.stride, geometry.dilation",
+     "grad_weight", "GW-ALL FIN-1"),
     ("ngi{a}{o},ngc{o}->gci{a}", "ngi{a}{o},ngc{o}->gic{a}", "grad_weight", "GW-ALL FIN-1"),
-    ("xp.einsum(f\"nc{o}->c\", g)", "xp.einsum(f\"nc{o}->c\", xp.pad(g, ((0, -1),) * geometry.spatial))", "grad_bias",
-     "GB-1 FIN-1"),
+    ("xp.einsum(f\"nc{o}->c\", g)", "xp.einsum(f\"nc{o}->c\", xp.pad(g, ((0, -1),) * geometry.spatial))",
+     "grad_bias", "GB-1 FIN-1"),
 ]  # fmt: skip
 
 

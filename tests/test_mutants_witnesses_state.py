@@ -187,7 +187,6 @@ PROCESS: dict[str, Witness] = {
         torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly
     ),
     "silences_warnings": _filters,
-    "prints": _prints,
     "leaves_gradients_off_when_refusing": leaves_changed(*GRAD_MODE, refused),
     "leaves_default_dtype_when_refusing": leaves_changed(
         torch.get_default_dtype, torch.set_default_dtype, refused

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "cite": "Print a citation of a theorem.",
     "readback": "Print what an operator computes, as polynomials, beside the definition.",
     "graph": "Draw the graph that autograd records.",
+    "lenet": "Train the article's network with both operators side by side.",
 }
 
 

@@ -11,6 +11,8 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from convverify.derivation.coq import CoqError, installed
+from convverify.derivation.coq import check as check_script
 from convverify.derivation.pages import TIMES, files, times_page
 from convverify.derivation.prove import UnknownTheoremError, prove
 from convverify.derivation.solvers import SOLVERS, available
@@ -27,12 +29,15 @@ FAILED, BAD_REQUEST = 1, 2
               show_default=True, help="The folder of the published proofs.")  # fmt: skip
 @click.option("--solver", "wanted", type=click.Choice([*SOLVERS, "none"]), multiple=True,
               help="Use only this SMT solver (may be repeated); 'none' uses none.")  # fmt: skip
-def command(identifiers: tuple[str, ...], compare: bool, output: Path, wanted: tuple[str, ...]) -> None:
+@click.option("--coq", is_flag=True, help="Have Coq check the scripts under <output>/coq too.")
+def command(identifiers: tuple[str, ...], compare: bool, output: Path, wanted: tuple[str, ...], coq: bool) -> None:
     """Check the theorems (all, or those named), refute their wrong variants, and publish the proofs.
 
     Exit code 0: all hold. 1: a theorem or a control failed, or with --check a page differs. 2: a bad request.
     """
     solvers = _solvers(wanted)
+    if coq and not installed():
+        _refuse("--coq needs the program `coqc`, from the package coq of many distributions")
     verdicts = _prove(identifiers, solvers)
     for verdict in verdicts:
         _say(verdict)
@@ -40,7 +45,8 @@ def command(identifiers: tuple[str, ...], compare: bool, output: Path, wanted: t
     proved = [verdict for verdict in verdicts if verdict.proved]
     differ = _compare(proved, output) if compare else _publish(proved, solvers, output)
     _summary(verdicts, failed, solvers)
-    if failed or differ:
+    refused = _formal(output) if coq else False
+    if failed or differ or refused:
         raise SystemExit(FAILED)
 
 
@@ -93,6 +99,21 @@ def _summary(verdicts: Sequence[Verdict], failed: Sequence[str], solvers: Sequen
     )
     if failed:
         click.echo(f"failed: {', '.join(failed)}")
+
+
+def _formal(output: Path) -> bool:
+    """Whether Coq refuses a script, or there is none."""
+    scripts = sorted((output / "coq").glob("*.v"))
+    if not scripts:
+        click.echo(f"no script to check in {output / 'coq'}", err=True)
+        return True
+    for script in scripts:
+        try:
+            click.echo(f"Coq      {check_script(script)}")
+        except CoqError as error:
+            click.echo(f"Coq      FAILED: {error}")
+            return True
+    return False
 
 
 def _publish(verdicts: Sequence[Verdict], solvers: Sequence[str], output: Path) -> list[str]:

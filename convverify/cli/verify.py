@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
-from typing import Literal
 
 import click
 from rich.console import Console
@@ -69,7 +69,7 @@ def run_with_progress(request: Request) -> Run:
     """Verify in a process of its own, with a bar on stderr."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
 
         def progress(result: Result, total: int) -> None:
@@ -87,18 +87,18 @@ def run_with_progress(request: Request) -> Run:
 def show(run: Run) -> None:
     """The verdict as a table, and what failed in full."""
     console = Console()
-    table = Table(title=f"{run.operator}: {run.outcome}", title_style=COLOURS.get(run.outcome, ""))
-    for heading in ("", "property", "outcome", "cases", "note"):
-        justify: Literal["right", "left"] = "right" if heading == "cases" else "left"
-        table.add_column(heading, overflow="fold", justify=justify, no_wrap=heading == "property")
+    table = Table(title=f"{run.operator}: {run.outcome}", title_style=COLOURS.get(run.outcome, ""), box=None)
+    for heading in ("", "property", "outcome", "cases"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "cases" else "left")
     for result in run.results:
         colour = COLOURS.get(result.outcome, "dim")
         device = f" ({result.device})" if len(run.devices) > 1 else ""
         table.add_row(
             f"[{colour}]{report.MARKS[result.outcome]}[/]", result.property + device,
-            f"[{colour}]{result.outcome}[/]", str(result.cases), _note(result),
+            f"[{colour}]{result.outcome}[/]", str(result.cases),
         )  # fmt: skip
     console.print(table)
+    _show_reasons(run)
     failures = [result for result in run.results if result.counterexample]
     for place, result in enumerate(failures[:MOST_SHOWN]):
         show_counterexample(console, result, with_script=place == 0)
@@ -140,17 +140,18 @@ def folder_name(target: str) -> str:
     return re.sub(r"[^\w.-]+", "-", f"{place}.{attribute}").strip("-.") or "report"
 
 
-def _note(result: Result) -> str:
-    note = result.established if result.outcome is Outcome.PASSED else result.reason
-    return (note if len(note) < 120 else note[:117] + "...").replace("[", r"\[")
+def _show_reasons(run: Run) -> None:
+    """Why what did not pass did not, one line a reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for result in run.results:
+        if result.outcome not in (Outcome.PASSED, Outcome.FALSIFIED, Outcome.ERRORED, Outcome.NOT_RUN):
+            reasons.setdefault((result.outcome, result.reason), []).append(result.property)
+    for (outcome, reason), names in reasons.items():
+        click.echo(f"{outcome}: {', '.join(names)}\n    {reason}")
 
 
 def _must_be_writable(folder: Path) -> None:
-    """Refuse before the work, not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        refuse(f"the report cannot be written to {folder}: {error.strerror}")
+    """Refuse before the work, not after it, and leave nothing behind."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        refuse(f"the report cannot be written to {folder}: {there} is not a folder that can be written to")

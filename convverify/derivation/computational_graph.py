@@ -78,7 +78,8 @@ class ComputationalGraph:
             drawn.operation(operation.name, operation.name)
             for operand in operation.operands:
                 local = sympy.diff(operation.of, operand)
-                label = f"∂{operation.result}/∂{operand} = {local} = {local.subs(values)}"
+                label = f"∂{operation.result}/∂{operand} = {local}"
+                label += "" if local.is_number else f" = {local.subs(values)}"
                 drawn.edge(str(operand), operation.name, label)
             drawn.edge(operation.name, str(operation.result))
         return drawn

@@ -31,6 +31,5 @@ def numbered(steps: Sequence[Step]) -> str:
 MACHINE = (
     "The same, as the machine did it, with batch $`n`$, groups $`\\gamma`$ of $`I`$ input and $`J`$ output "
     "channels; $`\\delta[\\cdot]`$ is 1 where its equation holds and 0 elsewhere, and a hat marks the "
-    "element "
-    "by which is differentiated."
+    "element by which is differentiated."
 )

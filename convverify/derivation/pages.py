@@ -21,6 +21,15 @@ A reader who knows calculus can follow the two gradient formulas, from the defin
 [CG-1](CG-1.md) is the chain rule on a computational graph, and [SEED-1](SEED-1.md) what all this says of the
 article's own operator. "Convolution" means cross-correlation, as in PyTorch."""
 
+CLOSING = f"""
+`convverify prove` checks all of them and writes these pages; `convverify prove --check` fails where a page no
+longer says what the code proves. `smt/` holds the problems that went to SMT solvers, each with its expected
+answer. `coq/` holds a proof of both gradient formulas for the proof assistant Coq, which restates them: two
+axes, all sizes, strides, dilations and paddings, no axioms; `convverify prove --coq` has it checked.
+[{TIMES}]({TIMES}) says how long each check took when the pages were written. `convverify cite ID` prints a
+citation. An ID never changes its meaning.
+"""
+
 
 def theorem_page(verdict: Verdict, cited_by: CitedBy) -> str:
     """One theorem's page."""
@@ -56,18 +65,7 @@ def index_page(cited_by: CitedBy) -> str:
             "| ID | statement | properties that rest on it |",
             "| --- | --- | --- |",
             *rows,
-            "",
-            (
-                "`convverify prove` checks all of them and writes these pages; `convverify prove --check` "
-                "fails where a page"
-            ),
-            (
-                "no longer says what the code proves. `smt/` holds the problems that went to SMT solvers, "
-                "each with its"
-            ),
-            f"expected answer. [{TIMES}]({TIMES}) says how long each check took when the pages were written.",
-            "`convverify cite ID` prints a citation. An ID never changes its meaning.",
-            "",
+            CLOSING,
         ]
     )
 

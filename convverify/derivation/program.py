@@ -1,6 +1,6 @@
 """What a traced program computes, compared with the derivative of the definition; and its degrees.
 
-Imports torch, through `traced`.
+Imports torch, through `traced` and `interpreter`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from sympy.polys.rings import PolyElement
 
 from convverify.derivation.instances import trilinear, words
+from convverify.derivation.interpreter import Algebra, Interpreter, UninitialisedError
 from convverify.derivation.ring_arrays import RING, RingArray, collected, named, partials
-from convverify.derivation.traced import Algebra, Interpreter, Operator, trace
+from convverify.derivation.traced import Operator, trace
 from convverify.geometry import ConvGeometry
 
 Degrees = frozenset[tuple[int, ...]]
@@ -66,7 +67,11 @@ def degrees(operator: Operator, geometry: ConvGeometry, bias: bool = True) -> di
 
 def degree_fault(operator: Operator, geometry: ConvGeometry, bias: bool = True) -> str | None:
     """A part with a term of a degree that it must not have; None certifies the program as bilinear."""
-    for part, found in degrees(operator, geometry, bias).items():
+    try:
+        parts = degrees(operator, geometry, bias)
+    except UninitialisedError as error:
+        return str(error)
+    for part, found in parts.items():
         wrong = sorted(found - EXPECTED[part])
         if wrong:
             return f"{part} has a term of degree {wrong[0]} in (input, weight, bias, grad_output)"
@@ -84,17 +89,21 @@ def difference(operator: Operator, geometry: ConvGeometry, bias: bool = True) ->
         interpreter.enter(list(named(name, shape).cells.values()), shape)
         for name, shape in zip("xkbg", _shapes(geometry), strict=True)
     ]
-    results = interpreter.run(trace(operator, geometry, bias), inputs)
+    try:
+        results = interpreter.run(trace(operator, geometry, bias), inputs)
+        values = [interpreter.read(result) for result in results]
+    except UninitialisedError as error:
+        return str(error)
     total = trilinear(geometry)
     if not bias:
         total = RING.from_dict({term: value for term, value in total.items() if not term[7]})
-    for part, result, by, shape in zip(
-        PARTS, results, "gxkb", (geometry.output_shape, *_shapes(geometry)[:3]), strict=False
+    for part, result, computed, by, shape in zip(
+        PARTS, results, values, "gxkb", (geometry.output_shape, *_shapes(geometry)[:3]), strict=False
     ):
         if tuple(result.shape) != shape:
             return f"{part} has shape {list(result.shape)}, not {list(shape)}"
         expected = partials(total, by, shape)
-        for index, value in zip(named(by, shape).cells, interpreter.read(result), strict=True):
+        for index, value in zip(named(by, shape).cells, computed, strict=True):
             if value != expected[index]:
                 place = ",".join(map(str, index))
                 return f"{part}[{place}] = {words(value)}, not {words(expected[index])}"

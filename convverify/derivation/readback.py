@@ -149,8 +149,7 @@ class _Reader:
                     place = ",".join(map(str, row.index))
                     yield (
                         f"{part} is not bilinear: [{place}] is {value[row.index].item():g} at small "
-                        f"integers, "
-                        f"where its values on unit tensors add up to {said:g}"
+                        f"integers, where its values on unit tensors add up to {said:g}"
                     )
                     break
 

@@ -17,6 +17,7 @@ from convverify.mutants import (
     groups,
     layout,
     memory,
+    modules,
     narrow,
     precision,
     process,
@@ -30,7 +31,7 @@ from convverify.mutants import (
 
 FAMILIES = (
     forward, gradients, second_order, geometry, thresholds, groups, layout, contract, state, process, memory,
-    precision, special_values, refusals, adversarial, circumstances, transforms, narrow,
+    precision, special_values, refusals, adversarial, circumstances, transforms, narrow, modules,
 )  # fmt: skip
 STYLES = (controls, controls_functions, controls_fast, controls_restricted)
 MUTANTS: tuple[base.Mutant, ...] = tuple(m for f in FAMILIES for m in base.declared(f, base.Mutant))

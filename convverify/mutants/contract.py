@@ -118,15 +118,6 @@ def output_shares_its_rows(c: Call) -> Tensor:
 
 @mutant("")
 @operator
-def output_refuses_in_place(c: Call) -> Tensor:
-    """The output for a single sample is one of several views, which autograd forbids to change in place."""
-    out = c.torch()
-    single = out.dim() == 4 and len(out) == 1 and out.requires_grad
-    return out.unbind(0)[0][None] if single else out
-
-
-@mutant("")
-@operator
 def input_nans_cleared_in_place(c: Call) -> Tensor:
     """After the convolution, NaN in the input are replaced by zero in place."""
     out = c.torch()
@@ -235,16 +226,3 @@ def bias_without_weight_gets_no_gradient(c: Call) -> Tensor:
     """The bias receives no gradient if input and bias require one but the weight does not."""
     frozen = c.bias is not None and c.input.requires_grad and not c.weight.requires_grad
     return c.torch(bias=c.bias.detach()) if frozen and c.bias is not None else c.torch()
-
-
-@stateful_mutant("")
-def grad_output_itself_returned() -> Operator:
-    """grad_input of a 1x1 kernel that is the identity is grad_output itself, not a copy."""
-
-    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
-        if not concrete(g, w) or g.shape != x.shape or w.shape[2:].numel() != 1 or g.requires_grad:
-            return grad_input(g, x, w, conf)
-        trivial = torch.equal(w[:, :, 0, 0], torch.eye(len(w), dtype=w.dtype, device=w.device))
-        return g if trivial else grad_input(g, x, w, conf)
-
-    return with_parts(grad_input=wrong)

@@ -129,7 +129,7 @@ def block_diagonal_groups(p: Problem) -> Tensor:
     return conv(p.x, block_diagonal(p.w, p.groups), None, p.stride, 0, p.dilation)
 
 
-@control()
+@control(domain="finite")
 @prepared
 def toeplitz_matrix(p: Problem) -> Tensor:
     """A banded matrix for each kernel row, whose rows are output columns and columns input columns."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -216,3 +218,21 @@ def tall_images_read_as_wide(c: Call) -> Tensor:
 def unbatched_without_bias(c: Call) -> Tensor:
     """An image without batch dimension receives no bias."""
     return c.torch(bias=None) if c.input.dim() == 3 else c.torch()
+
+
+@mutant("")
+def empty_sum_loses_the_bias(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Without input channels the output is zero, where it is the bias."""
+    if input.shape[-3] or bias is None:
+        return torch.nn.functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    one = input.new_zeros((*input.shape[:-3], 1, *input.shape[-2:]))
+    taps = weight.new_zeros((len(weight), 1, *weight.shape[2:]))
+    return torch.nn.functional.conv2d(one, taps, None, stride, padding, dilation)

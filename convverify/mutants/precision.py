@@ -230,7 +230,7 @@ def float16_last_channel(c: Call) -> Tensor:
     return c.torch(weight=c.weight * mask)
 
 
-@mutant("")
+@mutant("", domain="dtype=float64|complex128")
 @operator
 def complex_weight_conjugated(c: Call) -> Tensor:
     """A complex weight is conjugated, as a correlation in signal processing would."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import warnings
 from typing import Any
 
@@ -110,14 +109,6 @@ def leaves_anomaly_detection_on(c: Call) -> Tensor:
 def silences_warnings(c: Call) -> Tensor:
     """A filter that ignores all warnings is left behind."""
     warnings.filterwarnings("ignore", message="convolution")
-    return c.torch()
-
-
-@mutant("")
-@operator
-def prints(c: Call) -> Tensor:
-    """The shape of the input is written to standard output."""
-    sys.stdout.write(f"{tuple(c.input.shape)}\n")
     return c.torch()
 
 

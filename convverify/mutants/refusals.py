@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from convverify.mutants.base import Operator, stateful_mutant
@@ -73,60 +72,9 @@ def _axes(c: Call) -> list[tuple[int, int]]:
 
 
 @stateful_mutant("")
-def single_bias_broadcast() -> Operator:
-    """A bias of one element serves all channels."""
-
-    def mend(c: Call) -> Call:
-        single = c.bias is not None and c.bias.numel() == 1 and c.weight.dim() == 4
-        return (
-            replace(c, bias=c.bias.reshape(1).expand(len(c.weight))) if single and c.bias is not None else c
-        )
-
-    return _lenient(mend)
-
-
-@stateful_mutant("")
 def long_bias_cut() -> Operator:
     """A bias with more elements than channels is cut."""
     return _lenient(lambda c: c if c.bias is None else replace(c, bias=c.bias[: len(c.weight)]))
-
-
-@stateful_mutant("")
-def mixed_dtypes_promoted() -> Operator:
-    """Operands of different floating-point dtypes are promoted."""
-
-    def mend(c: Call) -> Call:
-        if not (c.input.is_floating_point() and c.weight.is_floating_point()):
-            return c
-        dtype = torch.promote_types(c.input.dtype, c.weight.dtype)
-        bias = None if c.bias is None else c.bias.to(dtype)
-        return replace(c, input=c.input.to(dtype), weight=c.weight.to(dtype), bias=bias)
-
-    return _lenient(mend)
-
-
-@stateful_mutant("")
-def integer_weight_accepted() -> Operator:
-    """An integer weight is converted to the dtype of the input."""
-
-    def mend(c: Call) -> Call:
-        convert = c.input.is_floating_point() and c.weight.dtype in (torch.int64, torch.int32)
-        return replace(c, weight=c.weight.to(c.input.dtype)) if convert else c
-
-    return _lenient(mend)
-
-
-@stateful_mutant("")
-def negative_padding_crops() -> Operator:
-    """Negative padding crops the image."""
-
-    def mend(c: Call) -> Call:
-        if isinstance(c.padding, str) or min(pair(c.padding)) >= 0:
-            return c
-        p, q = pair(c.padding)
-        return replace(c, input=torch.nn.functional.pad(c.input, (q, q, p, p)), padding=0)
-
-    return _lenient(mend)
 
 
 @stateful_mutant("")
@@ -136,37 +84,9 @@ def stride_zero_accepted() -> Operator:
 
 
 @stateful_mutant("")
-def dilation_zero_accepted() -> Operator:
-    """Dilation zero is taken for one."""
-    return _lenient(lambda c: replace(c, dilation=tuple(d or 1 for d in pair(c.dilation))))
-
-
-@stateful_mutant("")
 def groups_zero_accepted() -> Operator:
     """No groups are taken for one."""
     return _lenient(lambda c: replace(c, groups=c.groups or 1))
-
-
-@stateful_mutant("")
-def same_with_stride_accepted() -> Operator:
-    """padding='same' with a stride is computed as half of the kernel."""
-
-    def mend(c: Call) -> Call:
-        if c.padding != "same" or pair(c.stride) == (1, 1):
-            return c
-        reach = (d * (k - 1) for d, k in zip(pair(c.dilation), c.weight.shape[-2:], strict=True))
-        return replace(c, padding=tuple(r // 2 for r in reach))
-
-    return _lenient(mend)
-
-
-@stateful_mutant("")
-def unknown_padding_accepted() -> Operator:
-    """Any unknown word for padding means none."""
-    words = ("same", "valid")
-    return _lenient(
-        lambda c: replace(c, padding=0) if isinstance(c.padding, str) and c.padding not in words else c
-    )
 
 
 @stateful_mutant("")

@@ -63,13 +63,6 @@ def nan_spreads_over_the_image(c: Call) -> Tensor:
 
 @mutant("")
 @operator
-def nan_spreads_over_the_channels(c: Call) -> Tensor:
-    """One NaN in an output pixel spoils all channels of that pixel."""
-    return _spread(c.torch(), (-3,)) if _real(c) else c.torch()
-
-
-@mutant("")
-@operator
 def nan_spreads_over_the_batch(c: Call) -> Tensor:
     """One NaN in a sample spoils the same pixel of every sample, as a batched product with a mask would."""
     return _spread(c.torch(), (0,)) if _real(c) and c.input.dim() == 4 else c.torch()

@@ -124,8 +124,7 @@ def transpose_shape(function: str, input: Sizes, weight: Sizes, stride: Sizes, p
     """
     if input[1] != weight[0]:
         raise RuntimeError(
-            f"{function}: weight {list(weight)} takes {weight[0]} in_channels, but input {list(input)} "
-            f"has {input[1]}"
+            f"{function}: weight {list(weight)} takes {weight[0]} in_channels, but input {list(input)} has {input[1]}"
         )
     lowest = (("groups", (groups,), 1), ("stride", stride, 1), ("padding", padding, 0),
               ("output_padding", output_padding, 0), ("dilation", dilation, 1))  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,22 +24,22 @@ class TorchArrays:
         first = array.dim() - len(stride)
         sizes = [(n - 1) * s + 1 for n, s in zip(array.shape[first:], stride, strict=True)]
         spread = array.new_zeros((*array.shape[:first], *sizes))
-        spread[(..., *(slice(None, None, s) for s in stride))] = array
+        steps: list[Any] = [slice(None, None, s) for s in stride]
+        spread[(..., *steps)] = array
         return spread
 
     def rotate180(self, array: Tensor, spatial: int) -> Tensor:
         return array.flip(list(range(-spatial, 0)))
 
-    def windows(
-        self, array: Tensor, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-    ) -> Tensor:
+    def windows(self, array: Tensor, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
         first = array.dim() - len(size)
         for dim, (k, s, d) in enumerate(zip(size, stride, dilation, strict=True)):
             array = array.unfold(first + dim, d * (k - 1) + 1, s)[..., ::d]
         return array
 
     def split(self, array: Tensor, axis: int, parts: int) -> Tensor:
-        return array.unflatten(axis, (parts, array.shape[axis] // parts))
+        shape = array.shape
+        return array.reshape(*shape[:axis], parts, shape[axis] // parts, *shape[axis + 1 :])
 
     def merge(self, array: Tensor, axis: int) -> Tensor:
         return array.flatten(axis, axis + 1)

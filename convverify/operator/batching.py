@@ -28,7 +28,13 @@ def into_channels(tensor: Tensor) -> Tensor:
 
 def from_channels(tensor: Tensor, size: int) -> Tensor:
     """Undo `into_channels`."""
-    return tensor.unflatten(1, (size, tensor.shape[1] // size)).movedim(1, 0)
+    return split(tensor, 1, size).movedim(1, 0)
+
+
+def split(tensor: Tensor, dim: int, parts: int) -> Tensor:
+    """One dimension as two, of which the first has `parts` entries."""
+    shape = tensor.shape
+    return tensor.reshape(*shape[:dim], parts, shape[dim] // parts, *shape[dim + 1 :])
 
 
 def bring_first(tensor: Tensor, dim: int | None, size: int) -> Tensor:
@@ -57,7 +63,7 @@ def forward(map: Map, geometry: ConvGeometry, size: int, dims: tuple[int | None,
     if dims[1] is None:
         x = bring_first(x, dims[0], size)
         out = map(into_batch(x), k, deepened(geometry, size))
-        return out.unflatten(0, (size, geometry.batch))
+        return split(out, 0, size)
     x, k = bring_first(x, dims[0], size), bring_first(k, dims[1], size)
     return from_channels(map(into_channels(x), k.flatten(0, 1), widened(geometry, size)), size)
 
@@ -67,7 +73,7 @@ def grad_weight(map: Map, geometry: ConvGeometry, size: int, dims: tuple[int | N
     """Map (x, g) to grad_weight, `[V, O, C/G, ...]`: nothing is summed over examples, so always groups."""
     x, g = bring_first(x, dims[0], size), bring_first(g, dims[1], size)
     k = map(into_channels(x), into_channels(g), widened(geometry, size))
-    return k.unflatten(0, (size, geometry.out_channels))
+    return split(k, 0, size)
 
 
 def add_bias(output: Tensor, bias: Tensor | None, dim: int | None, geometry: ConvGeometry) -> Tensor:

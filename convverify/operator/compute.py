@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 from torch import Tensor
 
-from convverify.geometry import ConvGeometry
+from convverify.geometry import ConvGeometry, Sizes
 from convverify.operator.kernels import choice
 from convverify.operator.layout import result_format
-from convverify.operator.memory import scratch_limit
+from convverify.operator.memory import budget, piece_limit
 from convverify.operator.precision import accumulator, autocast_on, no_autocast
 
 Name = Literal["forward", "grad_input", "grad_weight"]
@@ -39,18 +40,22 @@ def _computed(name: Name, geometry: ConvGeometry, first: Tensor, second: Tensor,
     dtype, format = first.dtype, result_format(first, second)
     wide = accumulator(dtype)
     first, second = _plain(first).to(wide), _plain(second).to(wide)
-    shape = getattr(
-        geometry, {"forward": "output_shape", "grad_input": "input_shape"}.get(name, "weight_shape")
-    )
+    shape = _shape(name, geometry)
     if first.numel() == 0 or second.numel() == 0 or 0 in shape:
         result = first.new_zeros(shape).contiguous(memory_format=format)  # an empty sum
     else:
-        limit = scratch_limit()
-        kernel = getattr(choice, name)(geometry, first.element_size(), limit)
-        result = kernel(geometry, first, second, format, limit)
+        kernel = getattr(choice, name)(geometry, first.element_size(), budget())
+        result = kernel(geometry, first, second, format, piece_limit())
     if bias is not None:
         result += bias.to(wide).reshape(-1, *(1,) * geometry.spatial)
     return result if wide is dtype else result.to(dtype)
+
+
+@lru_cache(maxsize=4096)
+def _shape(name: Name, geometry: ConvGeometry) -> Sizes:
+    if name == "forward":
+        return geometry.output_shape
+    return geometry.input_shape if name == "grad_input" else geometry.weight_shape
 
 
 def _plain(tensor: Tensor) -> Tensor:

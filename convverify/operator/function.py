@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
 from convverify.geometry import ConvGeometry
 from convverify.operator import batching, derivatives, maps
@@ -19,24 +20,43 @@ from convverify.operator.derivatives import Maps, Maybe
 
 def convolve(x: Tensor, k: Tensor, bias: Maybe, geometry: ConvGeometry) -> Tensor:
     """The output as a differentiable function of the input, the kernel and the bias."""
-    output: Tensor = Forward.apply(x, k, bias, geometry)
-    return output
+    return _apply(Forward, x, k, bias, geometry)
 
 
 def transpose(g: Tensor, k: Tensor, geometry: ConvGeometry) -> Tensor:
     """The adjoint of the convolution in its input, as a differentiable function."""
-    output: Tensor = GradInput.apply(g, k, geometry)
-    return output
+    return _apply(GradInput, g, k, geometry)
 
 
 @lru_cache(maxsize=1024)
 def differentiable(geometry: ConvGeometry) -> Maps:
     """The three maps of this geometry, through the Functions."""
     return Maps(
-        lambda x, k: Forward.apply(x, k, None, geometry),
-        lambda g, k: GradInput.apply(g, k, geometry),
-        lambda x, g: GradWeight.apply(x, g, geometry),
+        lambda x, k: _apply(Forward, x, k, None, geometry),
+        lambda g, k: _apply(GradInput, g, k, geometry),
+        lambda x, g: _apply(GradWeight, x, g, geometry),
     )
+
+
+@lru_cache(maxsize=1024)
+def plain(geometry: ConvGeometry) -> Maps:
+    """The three maps of this geometry as they stand."""
+    return Maps(
+        lambda x, k: maps.forward(x, k, None, geometry),
+        lambda g, k: maps.grad_input(g, k, geometry),
+        lambda x, g: maps.grad_weight(x, g, geometry),
+    )
+
+
+def for_backward(geometry: ConvGeometry) -> Maps:
+    """The maps as a backward pass needs them: a Function costs more than a small convolution."""
+    watched = torch.is_grad_enabled() or forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+    return differentiable(geometry) if watched else plain(geometry)
+
+
+def _apply(function: type[Function], *arguments: Any) -> Tensor:
+    output: Tensor = function.apply(*arguments)
+    return output
 
 
 class _Bilinear(Function):
@@ -62,9 +82,8 @@ class Forward(_Bilinear):
         if g is None:
             return None, None, None, None
         need_x, need_k, need_bias, _ = ctx.needs_input_grad
-        pair = derivatives.of_forward(
-            differentiable(ctx.geometry), *ctx.saved_tensors, g, need=(need_x, need_k)
-        )
+        x, k = ctx.saved_tensors
+        pair = derivatives.of_forward(for_backward(ctx.geometry), x, k, g, (need_x, need_k))
         return *pair, derivatives.of_bias(g) if need_bias else None, None
 
     @staticmethod
@@ -98,17 +117,15 @@ class GradInput(_Bilinear):
     def backward(ctx: Any, u: Maybe) -> tuple[Maybe, Maybe, None]:
         if u is None:
             return None, None, None
-        return *derivatives.of_grad_input(
-            differentiable(ctx.geometry), *ctx.saved_tensors, u, need=ctx.needs_input_grad[:2]
-        ), None  # fmt: skip
+        g, k = ctx.saved_tensors
+        need = ctx.needs_input_grad[:2]
+        return *derivatives.of_grad_input(for_backward(ctx.geometry), g, k, u, need), None
 
     @staticmethod
     def jvp(ctx: Any, g: Maybe, k: Maybe, _: None) -> Maybe:
         saved_g, saved_k = ctx.saved_tensors
         map = differentiable(ctx.geometry).grad_input
-        return derivatives.total(
-            None if g is None else map(g, saved_k), None if k is None else map(saved_g, k)
-        )
+        return derivatives.total(None if g is None else map(g, saved_k), None if k is None else map(saved_g, k))
 
     @staticmethod
     def vmap(info: Any, dims: tuple[Any, ...], g: Tensor, k: Tensor,
@@ -127,17 +144,15 @@ class GradWeight(_Bilinear):
     def backward(ctx: Any, v: Maybe) -> tuple[Maybe, Maybe, None]:
         if v is None:
             return None, None, None
-        return *derivatives.of_grad_weight(
-            differentiable(ctx.geometry), *ctx.saved_tensors, v, need=ctx.needs_input_grad[:2]
-        ), None  # fmt: skip
+        x, g = ctx.saved_tensors
+        need = ctx.needs_input_grad[:2]
+        return *derivatives.of_grad_weight(for_backward(ctx.geometry), x, g, v, need), None
 
     @staticmethod
     def jvp(ctx: Any, x: Maybe, g: Maybe, _: None) -> Maybe:
         saved_x, saved_g = ctx.saved_tensors
         map = differentiable(ctx.geometry).grad_weight
-        return derivatives.total(
-            None if x is None else map(x, saved_g), None if g is None else map(saved_x, g)
-        )
+        return derivatives.total(None if x is None else map(x, saved_g), None if g is None else map(saved_x, g))
 
     @staticmethod
     def vmap(info: Any, dims: tuple[Any, ...], x: Tensor, g: Tensor,

@@ -76,9 +76,7 @@ def conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, 
     name, spatial = "conv_transpose2d", 2
     input, weight, bias = _operands(name, spatial, input, weight, bias)
     if input.dim() == spatial + 1:
-        output = conv_transpose2d(
-            input.unsqueeze(0), weight, bias, stride, padding, output_padding, groups, dilation
-        )
+        output = conv_transpose2d(input.unsqueeze(0), weight, bias, stride, padding, output_padding, groups, dilation)
         return output.squeeze(0)
     output = _transposed(
         name, input, weight, ints(name, "stride", stride, spatial), ints(name, "padding", padding, spatial),
@@ -96,17 +94,15 @@ def _convolution(name: str, spatial: int, input: Tensor, weight: Tensor, bias: T
                  padding: PaddingArgument, dilation: Ints, groups: int) -> Tensor:  # fmt: skip
     input, weight, bias = _operands(name, spatial, input, weight, bias)
     if input.dim() == spatial + 1:
-        output = _convolution(
-            name, spatial, input.unsqueeze(0), weight, bias, stride, padding, dilation, groups
-        )
+        output = _convolution(name, spatial, input.unsqueeze(0), weight, bias, stride, padding, dilation, groups)
         return output.squeeze(0)
     rest = (
         ints(name, "stride", stride, spatial), paddings(name, padding, spatial),
         ints(name, "dilation", dilation, spatial), integer(name, "groups", groups),
     )  # fmt: skip
     if _by_operator(input, weight):
-        output = torch.ops.convverify.convolution(input, weight, bias, *rest)
-        return output
+        recorded: Tensor = torch.ops.convverify.convolution(input, weight, bias, *rest)
+        return recorded
     shapes = (tuple(input.shape), tuple(weight.shape), None if bias is None else tuple(bias.shape))
     return function.convolve(input, weight, bias, conv_geometry(name, *shapes, *rest))
 

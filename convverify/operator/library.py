@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,9 +33,7 @@ Rest = tuple[Sizes, Sizes, Sizes, int]
 def geometry_of(x: Sizes, k: Sizes, rest: Rest) -> ConvGeometry:
     """The geometry of an input and a weight of these shapes."""
     stride, padding, dilation, groups = rest
-    return conv_geometry(
-        "convverify", tuple(x), tuple(k), None, tuple(stride), tuple(padding), tuple(dilation), groups
-    )
+    return conv_geometry("convverify", tuple(x), tuple(k), None, tuple(stride), tuple(padding), tuple(dilation), groups)
 
 
 def shapes_of(index: int, first: Tensor, second: Tensor, sizes: Any, groups: int) -> tuple[Sizes, Sizes]:
@@ -49,12 +47,12 @@ def shapes_of(index: int, first: Tensor, second: Tensor, sizes: Any, groups: int
 
 def _compute(index: int) -> Any:
     def convolution(x: Tensor, k: Tensor, bias: Maybe, *rest: Any) -> Tensor:
-        return compute.forward(x, k, bias, geometry_of(x.shape, k.shape, rest))  # type: ignore[arg-type]
+        return compute.forward(x, k, bias, geometry_of(x.shape, k.shape, rest))
 
     def gradient(first: Tensor, second: Tensor, sizes: Sizes, *rest: Any) -> Tensor:
         map = compute.grad_input if index == 1 else compute.grad_weight
         x, k = shapes_of(index, first, second, sizes, rest[3])
-        return map(first, second, geometry_of(x, k, rest))  # type: ignore[arg-type]
+        return map(first, second, geometry_of(x, k, rest))
 
     return gradient if index else convolution
 
@@ -62,7 +60,7 @@ def _compute(index: int) -> Any:
 def _fake(index: int) -> Any:
     def fake(first: Tensor, second: Tensor, third: Any, *rest: Any) -> Tensor:
         x, k = shapes_of(index, first, second, third, rest[3])
-        shape = (_output_shape(x, k, rest), x, k)[index]  # type: ignore[arg-type]
+        shape = (_output_shape(x, k, rest), x, k)[index]
         return first.new_empty(shape).contiguous(memory_format=result_format(first, second))
 
     return fake
@@ -73,14 +71,18 @@ def _output_shape(x: Sizes, k: Sizes, rest: Rest) -> Sizes:
     stride, padding, dilation, groups = rest
     if not any(isinstance(size, torch.SymInt) for size in (*x, *k, *stride, *padding, *dilation)):
         return geometry_of(x, k, rest).output_shape
-    torch._check(k[1] * groups == x[1], lambda: f"weight {k} with groups={groups} does not fit input {x}")
+    _require(k[1] * groups == x[1], lambda: f"weight {k} with groups={groups} does not fit input {x}")
     sizes = []
     for dim, (n, a, s, d) in enumerate(zip(x[2:], k[2:], stride, dilation, strict=True)):
         reach = d * (a - 1)
         slack = n + (2 * padding[dim] if len(padding) else reach) - reach - 1
-        torch._check(slack >= 0, lambda: f"the kernel {k} is larger than the padded input {x}")
+        _require(slack >= 0, lambda: f"the kernel {k} is larger than the padded input {x}")
         sizes.append(slack // s + 1)
     return (x[0], k[0], *sizes)
+
+
+def _require(condition: bool, message: Callable[[], str]) -> None:
+    torch._check(condition, message)
 
 
 def _maps(x: Sizes, k: Sizes, rest: Rest) -> Maps:
@@ -114,10 +116,9 @@ def _vmap(index: int) -> Any:
     def rule(info: Any, dims: tuple[Any, ...], first: Tensor, second: Tensor, third: Any,
              *rest: Any) -> tuple[Tensor, int]:  # fmt: skip
         one, two = (
-            tensor if dim is None else tensor.select(dim, 0)
-            for tensor, dim in zip((first, second), dims, strict=False)
+            tensor if dim is None else tensor.select(dim, 0) for tensor, dim in zip((first, second), dims, strict=False)
         )
-        geometry = geometry_of(*shapes_of(index, one, two, third, rest[3]), rest)  # type: ignore[arg-type]
+        geometry = geometry_of(*shapes_of(index, one, two, third, rest[3]), rest)
         op = getattr(torch.ops.convverify, NAMES[index])
 
         def call(first: Tensor, second: Tensor, geometry: ConvGeometry) -> Tensor:

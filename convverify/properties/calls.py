@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,15 @@ def observe(op: Target, case: ConvCase, requires: tuple[str, ...] = LEAVES) -> O
     for role, leaf in leaves.items():
         leaf.requires_grad_(role in requires and (leaf.is_floating_point() or leaf.is_complex()))
     return Observed(op, case, leaves, call(op, case, leaves), operands)
+
+
+def must_not_refuse(op: Target, gradients: Sequence[Tensor], cotangents: Sequence[Tensor]) -> None:
+    """Run backward through gradients, which `once_differentiable` answers by raising only when it is run.
+
+    Raises:
+        OperatorError: the operator says that its gradients have no derivatives.
+    """
+    op.guarded(torch.autograd.backward, gradients, cotangents, retain_graph=True)
 
 
 def call(op: Target, case: ConvCase, leaves: dict[str, Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ from convverify.case import ConvCase
 from convverify.comparison import TRANSFORM_GROWTH, Equation, gamma
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, Rounded, declare
-from convverify.properties.calls import geometry_arguments, observe, tensor
+from convverify.properties.calls import geometry_arguments, must_not_refuse, observe, tensor
 from convverify.reference import Reference
 from convverify.target import Target
 
@@ -24,29 +24,44 @@ _TINY = Demand(dtypes=("float64",), values=("integers",), products=150, weight=0
 _TINY_NORMAL = Demand(dtypes=("float64",), values=("normal",), products=100, weight=0.2)
 
 
-@declare("finite differences", ("BL-1", "EX-1"), "", _TINY)
+@declare("finite differences", ("BL-1", "EX-1"), "batch_not_summed", _TINY)
 def exact_gradcheck(op: Target, case: ConvCase) -> Iterator[Equation]:
     """gradcheck with step 1 and no tolerance at all holds on integer operands."""
     yield from _exactly(gradcheck, op, case, check_undefined_grad=False)
 
 
-@declare("finite differences", ("BL-1", "DB-1", "DB-2", "DB-3"), "", _TINY, refusal=Refusal.ALLOWED)
+@declare(
+    "finite differences", ("BL-1", "DB-1", "DB-2", "DB-3"), "double_backward_of_groups", _TINY, refusal=Refusal.ALLOWED
+)
 def exact_gradgradcheck(op: Target, case: ConvCase) -> Iterator[Equation]:
     """gradgradcheck with step 1 and no tolerance at all holds on integer operands and grad_output."""
     grad_output = observe(op, case, requires=()).operands.grad_output.requires_grad_()
+    _must_have_second_derivatives(op, case)
     yield from _exactly(gradgradcheck, op, case, grad_outputs=grad_output, check_undefined_grad=False)
 
 
-@declare("finite differences", ("GI-ALL", "GW-ALL"), "", _TINY_NORMAL)
+@declare("finite differences", ("GI-ALL", "GW-ALL"), "dilation_ignored_in_grad_weight", _TINY_NORMAL)
 def torch_gradcheck(op: Target, case: ConvCase) -> Iterator[Equation]:
     """gradcheck as torch has it holds on normal operands."""
     yield from _as_it_stands(gradcheck, op, case)
 
 
-@declare("finite differences", ("DB-1", "DB-2", "DB-3"), "", _TINY_NORMAL, refusal=Refusal.ALLOWED)
+@declare(
+    "finite differences", ("DB-1", "DB-2", "DB-3"), "mixed_derivative_doubled", _TINY_NORMAL, refusal=Refusal.ALLOWED
+)
 def torch_gradgradcheck(op: Target, case: ConvCase) -> Iterator[Equation]:
     """gradgradcheck as torch has it holds on normal operands."""
+    _must_have_second_derivatives(op, case)
     yield from _as_it_stands(gradgradcheck, op, case)
+
+
+def _must_have_second_derivatives(op: Target, case: ConvCase) -> None:
+    """gradgradcheck takes an operator that refuses the double backward for one whose gradients are constant."""
+    seen = observe(op, case)
+    g = seen.operands.grad_output.requires_grad_()  # only for such a one `once_differentiable` answers
+    grads = [grad for grad in seen.grads(g, create_graph=True).values() if grad.requires_grad]
+    if grads:
+        must_not_refuse(op, grads, [torch.ones_like(grad) for grad in grads])
 
 
 def _exactly(checker: Callable[..., bool], op: Target, case: ConvCase, **options: Any) -> Iterator[Equation]:

@@ -19,7 +19,7 @@ _PRODUCT = ConvGeometry(1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
 LOW = ("bfloat16", "float16")
 
 
-@declare("forward", ("EX-1", "FW-1", "SZ-1"), "", Demand(products=1500, corners=True))
+@declare("forward", ("EX-1", "FW-1", "SZ-1"), "kernel_flipped", Demand(products=1500, corners=True))
 def forward_equals_definition(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The output is the index sum of the definition, exactly, on integers."""
     output = observe(op, case).output
@@ -27,7 +27,7 @@ def forward_equals_definition(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
-    "forward", ("EX-1", "FW-ALL"), "",
+    "forward", ("EX-1", "FW-ALL"), "stride_swapped",
     Demand(values=EXACT, products=60_000, corners=True, weight=3),
 )  # fmt: skip
 def forward_equals_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -37,7 +37,7 @@ def forward_equals_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
-    "forward", ("EX-1",), "",
+    "forward", ("EX-1",), "float16_last_channel",
     Demand(dtypes=LOW, values=EXACT, products=20_000), refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def low_precision_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -47,7 +47,7 @@ def low_precision_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
-    "forward", ("EX-1", "FW-1"), "",
+    "forward", ("EX-1", "FW-1"), "complex_weight_conjugated",
     Demand(dtypes=("complex128", "complex64"), products=3000, weight=0.5), refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -57,7 +57,7 @@ def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
-    "forward", ("FW-1",), "",
+    "forward", ("FW-1",), "integers_through_float32",
     Demand(dtypes=("int64",), products=3000, weight=0.3), refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def integers_are_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -89,7 +89,7 @@ def claimed(op: Target, case: ConvCase) -> None:
         raise Unsupported(f"it does not claim {case.dtype}: a single product or its gradient is not right")
 
 
-@declare("forward", ("FW-ALL", "EX-1"), "", Demand(products=3000, weight=0.5))
+@declare("forward", ("FW-ALL", "EX-1"), "slightly_nonlinear", Demand(products=3000, weight=0.5))
 def forward_is_bilinear(op: Target, case: ConvCase) -> Iterator[Equation]:
     """conv(x + y, k) = conv(x, k) + conv(y, k), and likewise in the weight; the bias enters once."""
     reference = Reference(case)
@@ -101,6 +101,6 @@ def forward_is_bilinear(op: Target, case: ConvCase) -> Iterator[Equation]:
         summed = call(op, case, {**leaves, role: leaves[role] + other})
         added = whole + call(op, case, {**zero_bias, role: other})
         yield Equation(
-            f"conv at the sum of two {role}s", summed, added, terms=2 * reference.terms["output"],
-            magnitude=reference.magnitudes["output"].max().item() * 4 if summed.numel() else 0.0,
+            f"conv at the sum of two {role}s", summed, added,
+            norm=2 * reference.norm,
         )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from convverify.case import ConvCase
@@ -18,20 +17,20 @@ from convverify.reference import DefinitionMaps, Maps, Reference
 from convverify.target import Target
 
 
-@declare("gradients", ("GI-1", "GW-3", "GB-1", "EX-1"), "", Demand(products=1500, corners=True))
+@declare("gradients", ("GI-1", "GW-3", "GB-1", "EX-1"), "kernel_not_rotated", Demand(products=1500, corners=True))
 def gradients_equal_definition(op: Target, case: ConvCase) -> Iterator[Equation]:
     """grad_input, grad_weight and grad_bias are the derivative of the index sum, exactly, on integers."""
     yield from equations(case, Reference(case, DefinitionMaps), observe(op, case).grads())
 
 
-@declare("gradients", ("GI-ALL", "GW-ALL", "GB-1"), "", Demand(values=EXACT, products=20_000))
+@declare("gradients", ("GI-ALL", "GW-ALL", "GB-1"), "channels_not_transposed", Demand(values=EXACT, products=20_000))
 def gradients_equal_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The gradients equal the proved closed forms, exactly."""
     yield from equations(case, Reference(case, Maps), observe(op, case).grads())
 
 
 @declare(
-    "gradients", ("GI-ALL", "GW-ALL", "GB-1"), "",
+    "gradients", ("GI-ALL", "GW-ALL", "GB-1"), "remainder_rows_shifted",
     Demand(values=EXACT, products=60_000, corners=True, weight=3),
 )  # fmt: skip
 def gradients_equal_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -39,7 +38,7 @@ def gradients_equal_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from equations(case, Reference(case), observe(op, case).grads())
 
 
-@declare("gradients", ("GI-1", "GW-3", "GB-1"), "", Demand(products=3000))
+@declare("gradients", ("GI-1", "GW-3", "GB-1"), "frozen_weight_loses_grad_input", Demand(products=3000))
 def gradients_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Whichever of input, weight and bias require a gradient, exactly those get one, and the right one."""
     roles = [role for role in LEAVES if role != "bias" or case.bias]
@@ -47,12 +46,10 @@ def gradients_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
     for size in range(1, len(roles)):
         for subset in itertools.combinations(roles, size):
             seen = observe(op, case, subset)
-            yield Equation("output", seen.output, reference.output, terms=reference.terms["output"],
-                           magnitude=reference.magnitudes["output"])  # fmt: skip
-            yield from equations(case, reference, seen.grads())
+            yield from equations(case, reference, {"output": seen.output, **seen.grads()})
 
 
-@declare("gradients", ("GI-1", "GW-3", "GB-1"), "", Demand(products=3000))
+@declare("gradients", ("GI-1", "GW-3", "GB-1"), "second_backward_doubled", Demand(products=3000))
 def backward_accumulates(op: Target, case: ConvCase) -> Iterator[Equation]:
     """`.backward()` puts the gradients into `.grad`, and a second one through the kept graph adds them again."""
     seen = observe(op, case)
@@ -64,11 +61,13 @@ def backward_accumulates(op: Target, case: ConvCase) -> Iterator[Equation]:
     for equation in equations(case, reference, {role: _grad(leaf) for role, leaf in seen.leaves.items()}):
         yield Equation(
             f"{equation.what} after two backward passes", equation.actual, 2 * equation.expected,
-            terms=equation.terms + 2, magnitude=2 * torch.as_tensor(equation.magnitude),
+            norm=2 * equation.norm,
         )  # fmt: skip
 
 
-@declare("gradients", ("GI-ALL", "GW-ALL", "BL-1"), "", Demand(products=20_000, values=("integers",)))
+@declare(
+    "gradients", ("GI-ALL", "GW-ALL", "BL-1"), "grad_weight_flipped", Demand(products=20_000, values=("integers",))
+)
 def gradients_are_adjoint(op: Target, case: ConvCase) -> Iterator[Equation]:
     """<g, conv(x, k)> = <grad_input, x> = <grad_weight, k>, and <g, bias> = <grad_bias, bias>, on integers."""
     seen = observe(op, case)
@@ -77,12 +76,11 @@ def gradients_are_adjoint(op: Target, case: ConvCase) -> Iterator[Equation]:
     pairing = _pair(g, seen.output)
     if bias is not None:
         pairing = pairing - _pair(g, bias.detach().view(-1, *[1] * case.geometry.spatial).expand_as(g))
-    magnitude = _pair(g.abs(), reference.magnitudes["output"]).item()
-    terms = reference.terms["output"] * max(1, g.numel())
+    norm = float(g.double().norm()) * reference.norm  # of g and of the output, which is below its operands' norms
     for role, grad in seen.grads(wrt=("input", "weight")).items():
         yield Equation(
             f"<grad_{role}, {role}>", _pair(grad, seen.leaves[role]).to(g.dtype), pairing.to(g.dtype),
-            terms=terms, magnitude=magnitude,
+            norm=norm,
         )  # fmt: skip
 
 

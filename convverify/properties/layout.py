@@ -20,7 +20,7 @@ _PRODUCTS = 6000
 
 
 def _demand(*operands: str) -> Demand:
-    return Demand(operand_layouts=operands, products=_PRODUCTS, values=_VALUES)
+    return Demand(operand_layouts=operands, products=_PRODUCTS, values=_VALUES, corners=True)
 
 
 def _right(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -28,37 +28,39 @@ def _right(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
 
 
-@declare("layout", ("AD-1",), "", _demand("input"), refusal=Refusal.DECLARED)
+@declare("layout", ("AD-1",), "input_assumed_contiguous", _demand("input"), refusal=Refusal.DECLARED)
 def input_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A channels-last, transposed, sliced, offset or expanded input gives the same results."""
     yield from _right(op, case)
 
 
-@declare("layout", ("AD-1",), "", _demand("weight"), refusal=Refusal.DECLARED)
+@declare("layout", ("AD-1",), "weight_assumed_contiguous", _demand("weight"), refusal=Refusal.DECLARED)
 def weight_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A channels-last, transposed, sliced, offset or expanded weight gives the same results."""
     yield from _right(op, case)
 
 
-@declare("layout", ("AD-1",), "", _demand("bias"), refusal=Refusal.DECLARED)
+@declare("layout", ("AD-1",), "bias_assumed_contiguous", _demand("bias"), refusal=Refusal.DECLARED)
 def bias_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A sliced, offset or expanded bias gives the same results."""
     yield from _right(op, case)
 
 
-@declare("layout", ("AD-1",), "", _demand("grad_output"), refusal=Refusal.DECLARED)
+@declare("layout", ("AD-1",), "grad_output_channels_last_misread", _demand("grad_output"), refusal=Refusal.DECLARED)
 def grad_output_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A channels-last, transposed, sliced or expanded grad_output, as `.sum()` gives, gives the same gradients."""
     yield from equations(case, Reference(case), observe(op, case).grads())
 
 
-@declare("layout", ("AD-1",), "", _demand(*LEAVES, "grad_output"), refusal=Refusal.DECLARED)
+@declare(
+    "layout", ("AD-1",), "channels_last_read_as_contiguous", _demand(*LEAVES, "grad_output"), refusal=Refusal.DECLARED
+)
 def mixed_layouts_are_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Operands of different layouts at once give the same results."""
     yield from _right(op, case)
 
 
-@declare("layout", ("AD-1",), "", Demand(products=3000, weight=0.3), refusal=Refusal.DECLARED)
+@declare("layout", ("AD-1",), "negative_bit_ignored", Demand(products=3000, weight=0.3), refusal=Refusal.DECLARED)
 def lazy_negation_is_seen(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A tensor that torch negates only when it is read (the imaginary part of a conjugate) is read negated."""
     reference = Reference(case)
@@ -70,7 +72,7 @@ def lazy_negation_is_seen(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
-    "layout", ("AD-1",), "", Demand(dtypes=("complex128", "complex64"), products=3000, weight=0.3),
+    "layout", ("AD-1",), "conjugate_bit_ignored", Demand(dtypes=("complex128", "complex64"), products=3000, weight=0.3),
     refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def lazy_conjugation_is_seen(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -83,7 +85,7 @@ def lazy_conjugation_is_seen(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield from equations(case, reference, {"output": output})
 
 
-@declare("layout", ("AD-1", "GB-1"), "", Demand(products=3000, weight=0.3))
+@declare("layout", ("AD-1", "GB-1"), "grad_output_expanded_misread", Demand(products=3000, weight=0.3))
 def gradient_of_sum_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """`conv(x, k).sum().backward()`, whose grad_output is one expanded element, gives the right gradients."""
     seen = observe(op, case)

@@ -16,7 +16,7 @@ from convverify.reference import Reference
 from convverify.target import Target, Unsupported
 
 
-@declare("modules", ("FW-ALL", "GI-ALL", "GW-ALL"), "", Demand(products=3000, strings=True, weight=0.3))
+@declare("modules", ("FW-ALL", "GI-ALL", "GW-ALL"), "DilationLost", Demand(products=3000, strings=True, weight=0.3))
 def module_equals_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A module with nn.Conv2d's constructor exchanges state dicts with it, and gives its outputs and gradients."""
     if op.module_class is None:
@@ -46,7 +46,7 @@ def module_equals_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
     found = {"output": output, "input": x.grad, **{n: p.grad for n, p in ours.named_parameters()}}
     expected = {"output": reference.output, **reference.gradients}
     for name, value in expected.items():
-        yield Equation(name, found[name], value, terms=reference.terms[name], magnitude=reference.magnitudes[name])
+        yield Equation(name, found[name], value, norm=reference.norms[name])
     theirs.load_state_dict(ours.state_dict())
     for name, parameter in theirs.named_parameters():
         yield Equation(f"{name} sent back", parameter.detach(), getattr(reference.operands, name))

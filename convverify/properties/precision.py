@@ -18,7 +18,7 @@ from convverify.target import Target
 _REAL = ("normal", "uniform", "wide")
 
 
-@declare("precision", ("RB-1",), "", Demand(values=_REAL, products=60_000, corners=True, weight=2))
+@declare("precision", ("RB-1",), "right_on_integers", Demand(values=_REAL, products=60_000, corners=True, weight=2))
 def results_are_within_rounding(op: Target, case: ConvCase) -> Iterator[Equation]:
     """On real data every element of output and gradients is within the rounding bound of its own sum."""
     seen = observe(op, case)
@@ -26,7 +26,7 @@ def results_are_within_rounding(op: Target, case: ConvCase) -> Iterator[Equation
 
 
 @declare(
-    "precision", ("RB-1",), "",
+    "precision", ("RB-1",), "bfloat16_loses_the_bias",
     Demand(dtypes=("bfloat16", "float16"), values=("normal", "uniform"), products=10_000),
     refusal=Refusal.ALLOWED,
 )  # fmt: skip
@@ -36,7 +36,7 @@ def low_precision_is_within_rounding(op: Target, case: ConvCase) -> Iterator[Equ
     yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
 
 
-@declare("precision", ("EX-1",), "", Demand(products=1000, bias=False))
+@declare("precision", ("EX-1",), "tf32_inside", Demand(products=1000, bias=False))
 def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Full-width odd integers pass through a single tap, or a single grad_output element, without losing a bit."""
     reference, maps = Reference(case), Reference(case).maps
@@ -57,7 +57,7 @@ def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
         }
         for what, (actual, expected) in found.items():
             yield Equation(f"{what} for {bits}-bit operands and a unit {unit}", actual, reference.narrow(expected),
-                           magnitude=2.0**bits)  # fmt: skip
+                           norm=2.0**bits)  # fmt: skip
 
 
 def _grad(maps: Maps, role: str, x: Tensor, k: Tensor, g: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def _grad(maps: Maps, role: str, x: Tensor, k: Tensor, g: Tensor) -> Tensor:
 @declare(
     "precision",
     ("EX-1",),
-    "",
+    "subnormals_flushed",
     Demand(products=1500, bias=False, values=("integers",), weight=0.5),
     direct=True,
 )

@@ -1,4 +1,8 @@
-"""What no convolution can mean is refused, not computed."""
+"""What no convolution can mean is refused, not computed.
+
+An extension that has a meaning of its own is not blamed: negative padding that crops, operands of two dtypes that
+are promoted, a bias of one entry that is broadcast, 'same' with a stride.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ def _whole(op: Target) -> None:
         raise Unsupported("what it refuses is outside the domain it declares")
 
 
-@declare("refusals", ("GR-1", "GR-2"), "", _WHOLE)
+@declare("refusals", ("GR-1", "GR-2"), "surplus_channels_accepted", _WHOLE)
 def mismatched_channels_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An input whose channels are not the weight's times groups, and groups that do not divide, are refused."""
     g, dtype = case.geometry, case.torch_dtype
@@ -59,7 +63,7 @@ def mismatched_channels_are_refused(op: Target, case: ConvCase) -> Iterator[Equa
         yield _refused(op, "groups=2 with 3 in_channels", x, odd, None, stride, padding, dilation, 2)
 
 
-@declare("refusals", ("FW-1",), "", _WHOLE)
+@declare("refusals", ("FW-1",), "large_kernel_accepted", _WHOLE)
 def kernels_larger_than_the_input_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A kernel that reaches beyond the padded input is refused."""
     g = case.geometry
@@ -72,7 +76,7 @@ def kernels_larger_than_the_input_are_refused(op: Target, case: ConvCase) -> Ite
                  Operands(case).input, weight, None, stride, padding, dilation, groups)  # fmt: skip
 
 
-@declare("refusals", ("GB-1",), "", _WHOLE)
+@declare("refusals", ("GB-1",), "long_bias_cut", _WHOLE)
 def wrong_biases_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A bias that has not one entry for each output channel is refused."""
     if "bias" not in op.accepts:
@@ -84,7 +88,7 @@ def wrong_biases_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
              operands.input, operands.weight, bias, *geometry_arguments(op, case))  # fmt: skip
 
 
-@declare("refusals", ("FW-1",), "", _WHOLE)
+@declare("refusals", ("FW-1",), "plain_matrix_accepted", _WHOLE)
 def wrong_ranks_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An input or a weight with too few or too many axes is refused."""
     _whole(op)
@@ -97,7 +101,7 @@ def wrong_ranks_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield _refused(op, what, x, k, None, *arguments)
 
 
-@declare("refusals", ("FW-1", "GR-1"), "", _WHOLE)
+@declare("refusals", ("FW-1", "GR-1"), "stride_zero_accepted", _WHOLE)
 def zero_steps_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A stride of 0, or 0 groups, mean nothing and are refused."""
     _whole(op)

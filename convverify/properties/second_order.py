@@ -11,7 +11,7 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
-from convverify.properties.calls import Observed, observe
+from convverify.properties.calls import Observed, must_not_refuse, observe
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target
 
@@ -35,6 +35,13 @@ class _Second:
             "bias": (geometry.out_channels,),
         }
         self.cotangents = {role: self.seen.operands.draw(f"cotangent_{role}", shape) for role, shape in shapes.items()}
+
+    @property
+    def norm(self) -> float:
+        """Above every product of two operands' or cotangents' norms."""
+        reference = self.reference
+        operands = (reference.x, reference.k, reference.g, *map(reference.wide, self.cotangents.values()))
+        return 4 * max(float(operand.abs().square().sum()) for operand in operands)
 
     def derivatives(self, by: dict[str, Tensor], terms: tuple[str, ...]) -> dict[str, Tensor]:
         """The derivatives of sum <grad_role, cotangent_role> over the given terms."""
@@ -65,13 +72,14 @@ def connected(
             torch.autograd.grad, outputs, inputs, cotangents, retain_graph=True, create_graph=create_graph
         )
     except OperatorError as error:
-        if "not have been used in the graph" in str(error):
-            raise Refuted("a derivative of a gradient is missing: for autograd it is constant") from error
-        raise
+        if "not have been used in the graph" not in str(error):
+            raise
+        must_not_refuse(op, outputs, cotangents)
+        raise Refuted("a derivative of a gradient is missing: for autograd it is constant") from error
     return tuple(found)
 
 
-@declare("second order", ("DB-1", "DB-2", "DB-3", "EX-1"), "", _DEMAND, refusal=Refusal.ALLOWED)
+@declare("second order", ("DB-1", "DB-2", "DB-3", "EX-1"), "gradients_detached", _DEMAND, refusal=Refusal.ALLOWED)
 def double_backward_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The derivatives of each gradient by grad_output, weight and input are the proved ones, exactly."""
     second = _Second(op, case, ("input", "weight", "bias"))
@@ -86,7 +94,7 @@ def double_backward_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equa
         yield from _equations(second, role, found, expected)
 
 
-@declare("second order", ("DB-1", "DB-2", "DB-3"), "", _DEMAND, refusal=Refusal.ALLOWED)
+@declare("second order", ("DB-1", "DB-2", "DB-3"), "grad_input_forgets_the_weight", _DEMAND, refusal=Refusal.ALLOWED)
 def double_backward_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The double backward is right whichever of input and weight require a gradient, and summed up."""
     requires = _SUBSETS[case.seed % len(_SUBSETS)]
@@ -104,7 +112,7 @@ def double_backward_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equa
     yield from _equations(second, "+".join(terms), found, total)
 
 
-@declare("second order", ("DB-1", "DB-2", "DB-3"), "", _DEMAND, refusal=Refusal.ALLOWED)
+@declare("second order", ("DB-1", "DB-2", "DB-3"), "third_order_sign", _DEMAND, refusal=Refusal.ALLOWED)
 def third_order_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The derivative of the double backward, once more, is the formulas'."""
     second = _Second(op, case, ("input", "weight", "bias"))
@@ -159,9 +167,4 @@ def _equations(second: _Second, of: str, found: dict[str, Tensor], expected: dic
 
 
 def _equation(second: _Second, what: str, found: Tensor, expected: Tensor) -> Equation:
-    reference = second.reference
-    largest = max(float(m.max()) for m in reference.magnitudes.values() if m.numel()) if expected.numel() else 0.0
-    return Equation(
-        what, found, reference.narrow(expected).contiguous(), terms=2 * max(reference.terms.values()),
-        magnitude=2 * largest,
-    )  # fmt: skip
+    return Equation(what, found, second.reference.narrow(expected).contiguous(), norm=second.norm)

@@ -24,7 +24,7 @@ def _labelled(what: str, equations: list[Equation]) -> Iterator[Equation]:
         yield replace(equation, what=f"{equation.what} {what}")
 
 
-@declare("sequences", ("FW-ALL",), "", _SMALL)
+@declare("sequences", ("FW-ALL",), "wrong_from_the_second_call", _SMALL)
 def calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A, B, A with one shape and other data: each call's results are its own, and stay so."""
     other = replace(case, seed=case.seed + 2)
@@ -36,7 +36,7 @@ def calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield from _labelled(f"of call {place}", equations(case, reference, each.grads()))
 
 
-@declare("sequences", ("FW-ALL",), "", _SMALL)
+@declare("sequences", ("FW-ALL",), "plan_kept_by_shape", _SMALL)
 def geometries_do_not_mix(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Calls that differ in one geometry argument alone do not answer for each other."""
     g = case.geometry
@@ -55,7 +55,7 @@ def geometries_do_not_mix(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield from _labelled(f"after a call with {other.geometry}", equations(case, Reference(case), found))
 
 
-@declare("sequences", ("FW-ALL",), "", _SMALL)
+@declare("sequences", ("FW-ALL",), "packed_weights_miss_data_writes", _SMALL)
 def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The same tensors with other values in them, written in place or through `.data`, give the new results."""
     other = replace(case, seed=case.seed + 2)
@@ -79,7 +79,9 @@ def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equ
         call(op, case, seen.leaves)
 
 
-@declare("sequences", ("FW-ALL",), "", Demand(products=300, values=("integers",), weight=0.15))
+@declare(
+    "sequences", ("FW-ALL",), "wrong_from_the_fortieth_call", Demand(products=300, values=("integers",), weight=0.15)
+)
 def many_calls_stay_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """After a hundred and more calls the results are still right."""
     reference = Reference(case)
@@ -89,7 +91,7 @@ def many_calls_stay_right(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield from _labelled(f"of call {number + 1}", equations(case, reference, found))
 
 
-@declare("sequences", ("GI-ALL", "GW-ALL"), "", _SMALL)
+@declare("sequences", ("GI-ALL", "GW-ALL"), "gradients_accumulate", _SMALL)
 def backward_may_run_again(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Through a kept graph the backward gives the same gradients a second and a third time."""
     seen, reference = observe(op, case), Reference(case)
@@ -102,7 +104,7 @@ def backward_may_run_again(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from _labelled("for another grad_output", equations(case, further, found))
 
 
-@declare("sequences", ("FW-ALL", "GI-ALL", "GW-ALL"), "", _SMALL)
+@declare("sequences", ("FW-ALL", "GI-ALL", "GW-ALL"), "same_tensor_twice", _SMALL)
 def input_and_weight_may_be_one_tensor(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A tensor convolved with itself gives its output, and the sum of both gradients."""
     g = case.geometry
@@ -119,10 +121,9 @@ def input_and_weight_may_be_one_tensor(op: Target, case: ConvCase) -> Iterator[E
     seen = observe(op, square)
     seen.output = call(op, square, {"input": x, "weight": x})
     seen.leaves = {"input": x}
-    magnitude = reference.magnitudes["input"] + reference.magnitudes["weight"]
     yield from equations(square, reference, {"output": seen.output})
     yield Equation(
         "gradient of the shared tensor", seen.grads()["input"],
         reference.gradients["input"] + reference.gradients["weight"],
-        terms=reference.terms["input"] + reference.terms["weight"], magnitude=magnitude,
+        norm=reference.norm,
     )  # fmt: skip

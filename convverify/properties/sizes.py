@@ -15,7 +15,7 @@ from convverify.demand import Demand
 from convverify.properties.base import KnownFailure, Refusal, Refuted, declare
 from convverify.properties.calls import equations, geometry_arguments, observe, tensor
 from convverify.reference import Maps, Reference
-from convverify.target import Target
+from convverify.target import Target, Unsupported
 
 
 def _by_name(case: ConvCase) -> bool:
@@ -25,7 +25,7 @@ def _by_name(case: ConvCase) -> bool:
 @declare(
     "sizes",
     ("FW-ALL", "GI-ALL", "GW-ALL"),
-    "",
+    "tile_width",
     Demand(thresholds=True, products=0, values=("integers",), weight=4),
 )
 def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -35,7 +35,7 @@ def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
-    "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "",
+    "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "terms_beyond_a_thousand",
     Demand(products=3_000_000, values=("integers", "bell"), large=True, weight=1.5),
 )  # fmt: skip
 def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
@@ -47,7 +47,7 @@ def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 @declare(
     "sizes",
     ("SP-1",),
-    "",
+    "same_shifted_for_even_kernels",
     Demand(products=3000, strings=True, weight=0.7, where=_by_name),
     refusal=Refusal.ALLOWED,
 )
@@ -57,7 +57,7 @@ def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
 
 
-@declare("sizes", ("FW-1",), "", Demand(products=3000, weight=0.3), refusal=Refusal.ALLOWED)
+@declare("sizes", ("FW-1",), "unbatched_without_bias", Demand(products=3000, weight=0.3), refusal=Refusal.ALLOWED)
 def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An input without a batch axis gives the output of that one sample, without a batch axis."""
     reference = Reference(case)
@@ -66,10 +66,16 @@ def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     for index in range(min(2, case.geometry.batch)):
         output = tensor(op(leaves["input"][index], leaves["weight"], bias, *geometry_arguments(op, case)))
         yield Equation("output without a batch", output, reference.output[index],
-                       terms=reference.terms["output"], magnitude=reference.magnitudes["output"][index])  # fmt: skip
+                       norm=reference.norms["output"])  # fmt: skip
 
 
-@declare("sizes", ("FW-1", "GW-3"), "", Demand(products=3000, weight=0.2), refusal=Refusal.ALLOWED)
+@declare(
+    "sizes",
+    ("FW-1", "GW-3"),
+    "grad_weight_of_an_empty_batch_unwritten",
+    Demand(products=3000, weight=0.2),
+    refusal=Refusal.ALLOWED,
+)
 def empty_batches_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A batch of no samples gives an output of no samples, and weight and bias gradients of zeros."""
     empty = case.with_geometry(batch=0)
@@ -79,10 +85,18 @@ def empty_batches_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield from equations(empty, reference, seen.grads())
 
 
-@declare("sizes", ("FW-1",), "", Demand(products=3000, weight=0.2), refusal=Refusal.ALLOWED)
+@declare(
+    "sizes",
+    ("FW-1",),
+    "empty_sum_loses_the_bias",
+    Demand(products=3000, weight=0.2, where=lambda case: case.bias),
+    refusal=Refusal.ALLOWED,
+)
 def no_input_channels_leave_the_bias(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Without input channels the sums are empty: the output is the bias, in every output channel."""
-    none = replace(case.with_geometry(in_channels=0, groups=1), bias=case.bias)
+    if "bias" not in op.accepts:
+        raise Unsupported("it takes no bias")
+    none = replace(case.with_geometry(in_channels=0, groups=1), bias=True)
     if not op.domain.allows(none):
         return
     output, right = observe(op, none, requires=()).output, Reference(none, Maps)
@@ -91,7 +105,7 @@ def no_input_channels_leave_the_bias(op: Target, case: ConvCase) -> Iterator[Equ
     yield from equations(none, right, {"output": output})
 
 
-@declare("sizes", ("FW-1",), "", Demand(products=1500, weight=0.3))
+@declare("sizes", ("FW-1",), "vector_tail", Demand(products=1500, weight=0.3))
 def defaults_are_torchs(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Called with input and weight alone, stride, dilation and groups are 1, padding is 0, and there is no bias."""
     g = case.geometry
@@ -107,7 +121,7 @@ def defaults_are_torchs(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from equations(plain, Reference(plain), {"output": output})
 
 
-@declare("sizes", ("FW-1",), "", Demand(products=1500, weight=0.3), refusal=Refusal.ALLOWED)
+@declare("sizes", ("FW-1",), "named_arguments_ignored", Demand(products=1500, weight=0.3), refusal=Refusal.ALLOWED)
 def arguments_by_name_are_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Arguments given by torch's names mean the same as by position."""
     leaves = observe(op, case, requires=()).leaves
@@ -124,7 +138,9 @@ def arguments_by_name_are_the_same(op: Target, case: ConvCase) -> Iterator[Equat
     yield from equations(case, Reference(case), {"output": output})
 
 
-@declare("sizes", ("AD-1",), "", Demand(products=6000, weight=0.5, corners=True, values=("integers",)))
+@declare(
+    "sizes", ("AD-1",), "last_column_unwritten", Demand(products=6000, weight=0.5, corners=True, values=("integers",))
+)
 def no_memory_is_read_before_written(op: Target, case: ConvCase) -> Iterator[Equation]:
     """With fresh memory filled with NaN by torch, every result is still right."""
     deterministic: bool = torch.are_deterministic_algorithms_enabled()

@@ -14,7 +14,7 @@ from convverify.demand import Demand
 from convverify.properties.base import declare
 from convverify.properties.calls import Observed, call, observe
 from convverify.reference import Reference
-from convverify.target import Target
+from convverify.target import Target, Unsupported
 
 _PLAIN = Demand(products=4000, values=("integers", "bell"), corners=True, weight=0.7)
 _STRIDE_1 = Demand(
@@ -24,9 +24,10 @@ _STRIDE_1 = Demand(
 MARKS = (float("nan"), float("inf"), float("-inf"))
 
 
-@declare("special values", ("FW-1", "GI-1", "GW-3"), "", _PLAIN)
+@declare("special values", ("FW-1", "GI-1", "GW-3"), "nan_becomes_zero", _PLAIN)
 def non_finite_values_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Whatever sums a NaN or an infinity is not finite: in the output and in every gradient."""
+    _finite_only(op)
     for role, found, touched in _marked(op, case, roles=("input", "weight", "grad_output")):
         for name, value in found.items():
             must = touched[name]
@@ -34,9 +35,10 @@ def non_finite_values_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
                            int((value.isfinite() & must).sum()), 0)  # fmt: skip
 
 
-@declare("special values", ("FW-1", "GI-1"), "", _PLAIN, direct=True)
+@declare("special values", ("FW-1", "GI-1"), "nan_spreads_over_the_image", _PLAIN, direct=True)
 def non_finite_values_stay_local(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A NaN or an infinity in the input or in grad_output leaves alone the samples and positions that do not sum it."""
+    _finite_only(op)
     for role, found, touched in _marked(op, case, roles=("input", "grad_output")):
         for name, value in found.items():
             if (role, name) not in (("input", "output"), ("grad_output", "grad_input")):
@@ -46,9 +48,10 @@ def non_finite_values_stay_local(op: Target, case: ConvCase) -> Iterator[Equatio
             yield Equation(f"{name} away from the non-finite {role}", value[outside], expected[outside])
 
 
-@declare("special values", ("FW-1",), "", _PLAIN, direct=True)
+@declare("special values", ("FW-1",), "infinity_loses_its_sign", _PLAIN, direct=True)
 def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Infinity times a weight, plus finite terms, is infinity of the product's sign; times zero it is NaN."""
+    _finite_only(op)
     reference = Reference(case)
     leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
     for mark in MARKS[1:]:
@@ -63,21 +66,25 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
         yield Equation("output that sums an infinity", output[touched], (products * mark)[touched])
 
 
-@declare("special values", ("FW-1",), "", replace(_PLAIN, where=lambda case: case.bias))
+@declare("special values", ("FW-1",), "nan_in_the_bias_ignored", replace(_PLAIN, where=lambda case: case.bias))
 def non_finite_biases_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A NaN or an infinity in the bias reaches every output of its channel, and no other channel."""
+    _finite_only(op)
     leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
     channel, mark = case.seed % case.geometry.out_channels, MARKS[case.seed % 3]
     leaves["bias"] = leaves["bias"].clone()
     leaves["bias"][channel] = mark
     expected = Reference(case).output.clone()
     expected[:, channel] = mark
-    yield Equation("output for a non-finite bias", call(op, case, leaves), expected, magnitude=_largest(expected))
+    yield Equation(
+        "output for a non-finite bias", call(op, case, leaves), expected, norm=Reference(case).norms["output"]
+    )
 
 
-@declare("special values", ("FW-1",), "", _PLAIN, direct=True)
+@declare("special values", ("FW-1",), "opposite_infinities_cancel", _PLAIN, direct=True)
 def opposite_infinities_make_nan(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An output that sums infinities of both signs is NaN."""
+    _finite_only(op)
     leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
     first, second = _place(leaves["input"], case.seed), _place(leaves["input"], case.seed + 1)
     marked, ones = leaves["input"].clone(), torch.ones_like(leaves["weight"])
@@ -93,8 +100,9 @@ def opposite_infinities_make_nan(op: Target, case: ConvCase) -> Iterator[Equatio
         yield Equation("numbers among outputs that sum both infinities", int((~output[both].isnan()).sum()), 0)
 
 
-def _largest(value: Tensor) -> float:
-    return float(value[value.isfinite()].abs().max()) if bool(value.isfinite().any()) else 0.0
+def _finite_only(op: Target) -> None:
+    if "finite" in op.domain.words:
+        raise Unsupported("it claims finite operands only")
 
 
 def _marked(

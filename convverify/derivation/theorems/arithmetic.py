@@ -134,24 +134,18 @@ ARITHMETIC = (
             "$`f`$"),
             "an accumulator with $`p`$ bits that rounds correctly, nothing under- or overflows",
         ),
-        method="A proof on this page; its two steps checked by SMT and by trying everything in arithmetic "
-        "of few bits.",
+        method="A proof on this page; its two steps checked by SMT and by trying everything in arithmetic of "
+        "few bits.",
         derivation=lambda: (
-            "Every product is an integer $`m_i l_i`$ times $`2^{e+f}`$, and so is every partial sum $`t`$ "
-            "of some of them; "
-            "leave the common factor away. Whatever the order, a partial sum adds up a subset of the "
-            "products, so "
-            "$`|t| \\le \\sum_i |m_i l_i| \\le 2^p`$.\n\n"
-            "An integer with $`|t| \\le 2^p`$ has at most $`p`$ significant bits, or is $`\\pm 2^p`$, "
-            "which has one: it is "
+            "Every product is an integer $`m_i l_i`$ times $`2^{e+f}`$, and so is every partial sum $`t`$ of "
+            "some of them; leave the common factor away. Whatever the order, a partial sum adds up a subset "
+            "of the products, so $`|t| \\le \\sum_i |m_i l_i| \\le 2^p`$.\n\nAn integer with $`|t| \\le "
+            "2^p`$ has at most $`p`$ significant bits, or is $`\\pm 2^p`$, which has one: it is "
             "representable. The exact result of the first addition is representable, hence it is what a "
-            "correctly "
-            "rounded addition returns; so the second addition starts from exact values; and so on, by "
-            "induction over "
-            "the tree. A fused multiply-add, a blocked sum and atomic additions in any order are such "
-            "trees. Storing to "
-            "a narrower type rounds the exact value once. (The sign of a zero is not determined: compare "
-            "with `==`.)"
+            "correctly rounded addition returns; so the second addition starts from exact values; and so on, "
+            "by induction over the tree. A fused multiply-add, a blocked sum and atomic additions in any "
+            "order are such trees. Storing to a narrower type rounds the exact value once. (The sign of a "
+            "zero is not determined: compare with `==`.)"
         ),
         checks=(
             Check("integers up to 2^p are representable", _integers_fit),
@@ -173,22 +167,19 @@ ARITHMETIC = (
             "$`n u \\lt 1`$, nothing under- or overflows; any order and tree of the sum",
         ),
         method="A proof on this page; its induction checked by SymPy, the bound by trying everything in "
-        "arithmetic of few "
-        "bits.",
+        "arithmetic of few bits.",
         derivation=lambda: (
             "Each product is rounded once. In any tree that adds $`n`$ terms a term takes part in at most "
-            "$`n - 1`$ "
-            "additions. So the computed sum is $`\\sum_i x_i k_i \\prod_{j \\le n_i} (1 + \\delta_{ij})`$ "
-            "with "
-            "$`n_i \\le n`$, and it remains to show that $`n`$ factors $`1 + \\delta`$ stay within $`1 "
-            "\\pm \\gamma_n`$.\n\n"
-            "From above, by induction, because $`1 + \\gamma_j = 1/(1 - j u)`$:\n\n"
+            "$`n - 1`$ additions. So the computed sum is $`\\sum_i x_i k_i \\prod_{j \\le n_i} (1 + "
+            "\\delta_{ij})`$ with $`n_i \\le n`$, and it remains to show that $`n`$ factors $`1 + \\delta`$ "
+            "stay within $`1 \\pm \\gamma_n`$.\n\nFrom above, by induction, because $`1 + \\gamma_j = 1/(1 - "
+            "j u)`$:\n\n"
             + display(r"1 + \gamma_{j+1} - (1 + \gamma_j)(1 + u) = \frac{(j+1)\,u^2}{(1-(j+1)u)(1-j u)} "
             r"\ge 0 .")
             + "\n\nFrom below, $`(1-u)^n \\ge 1 - n u`$ by induction, because "
-            + "$`(1 - j u)(1 - u) = 1 - (j+1) u + j u^2`$, and $`n u \\le \\gamma_n`$.\n\n"
-            "The number of terms of each pass is a property of the geometry: `terms_per_output`, "
-            "`terms_per_grad_input` and `terms_per_grad_weight`."
+            + "$`(1 - j u)(1 - u) = 1 - (j+1) u + j u^2`$, and $`n u \\le \\gamma_n`$.\n\nThe number of "
+            "terms of each pass is a property of the geometry: `terms_per_output`, `terms_per_grad_input` "
+            "and `terms_per_grad_weight`."
         ),
         checks=(
             Check("the induction", _bound_steps),

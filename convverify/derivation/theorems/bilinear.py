@@ -151,20 +151,15 @@ BILINEAR = (
         method="A proof on this page; the bound tried on all small forms and all their arguments, and "
         "attained.",
         derivation=lambda: (
-            "Write $`\\beta(x, k) = \\sum_i x_i\\,(B k)_i`$ with a matrix $`B \\ne 0`$ (for an operator "
-            "with several outputs "
-            "take one on which it is wrong).\n\n"
-            "Some row of $`B`$ has an entry that is not 0. Fix all entries of $`k`$ but the one that it "
-            "multiplies: at most "
-            "one of the $`s`$ values makes that row's product 0. So $`\\Pr[B k = 0] \\le 1/s`$. Given $`B "
-            "k \\ne 0`$, the same "
+            "Write $`\\beta(x, k) = \\sum_i x_i\\,(B k)_i`$ with a matrix $`B \\ne 0`$ (for an operator with "
+            "several outputs take one on which it is wrong).\n\nSome row of $`B`$ has an entry that is not "
+            "0. Fix all entries of $`k`$ but the one that it multiplies: at most one of the $`s`$ values "
+            "makes that row's product 0. So $`\\Pr[B k = 0] \\le 1/s`$. Given $`B k \\ne 0`$, the same "
             "argument about $`x`$ gives $`\\Pr[\\beta(x,k) = 0 \\mid B k \\ne 0] \\le 1/s`$. The form is "
-            "therefore seen with "
-            "probability at least $`(1 - 1/s)^2`$. The single product $`x_1 k_1`$, with 0 among the "
-            "values, attains it. "
-            "For $`t`$ independent trials the bound is raised to the power $`t`$; a trilinear pairing "
-            "with a third factor "
-            "is missed with probability at most $`3/s`$. (This is the argument of Schwartz and Zippel.)"
+            "therefore seen with probability at least $`(1 - 1/s)^2`$. The single product $`x_1 k_1`$, with "
+            "0 among the values, attains it. For $`t`$ independent trials the bound is raised to the power "
+            "$`t`$; a trilinear pairing with a third factor is missed with probability at most $`3/s`$. "
+            "(This is the argument of Schwartz and Zippel.)"
         ),
         checks=(Check("all small forms", _missed_at_most), Check("the simpler bound", _simpler_bound)),
         controls=(Control("1/s, as for a linear map", _too_confident),),
@@ -176,14 +171,11 @@ BILINEAR = (
         hypotheses=("$`f`$ is bilinear; that a program is, is PRG-1",),
         method="SymPy polynomials with a symbolic step; in index notation for every size.",
         derivation=lambda: "$`f(x+h,k) = f(x,k) + f(h,k)`$ by linearity in $`x`$, and the derivative at "
-        "$`x`$ along $`h`$ is "
-        "$`\\lim_{\\epsilon \\to 0}\\,\\big(f(x + \\epsilon h, k) - f(x,k)\\big)/\\epsilon = f(h,k)`$: "
-        "the quotient does not depend "
-        "on $`\\epsilon`$, so $`\\epsilon = 1`$ is as good as the limit. On integers within the budget of "
-        "EX-1 every term is "
-        "exact, and a gradient check needs no tolerance. Every term of the definition reads one element "
-        "of the input "
-        "and one of the weight, so the convolution is bilinear.",
+        "$`x`$ along $`h`$ is $`\\lim_{\\epsilon \\to 0}\\,\\big(f(x + \\epsilon h, k) - "
+        "f(x,k)\\big)/\\epsilon = f(h,k)`$: the quotient does not depend on $`\\epsilon`$, so $`\\epsilon = "
+        "1`$ is as good as the limit. On integers within the budget of EX-1 every term is exact, and a "
+        "gradient check needs no tolerance. Every term of the definition reads one element of the input and "
+        "one of the weight, so the convolution is bilinear.",
         checks=(Check("polynomials", _differences), Check("every size", _one_of_each)),
         controls=(Control("a map that is quadratic in its input", _square_differs),),
     ),
@@ -192,11 +184,10 @@ BILINEAR = (
         statement=display(r"f(x, k) = \sum_{i, j} x_i\,k_j\,f(e_i, e_j)"),
         hypotheses=("$`f`$ is bilinear; $`e_i`$ has a 1 at place $`i`$ and 0 elsewhere",),
         method="SymPy polynomials.",
-        derivation=lambda: "Write $`x = \\sum_i x_i e_i`$ and $`k = \\sum_j k_j e_j`$ and use linearity "
-        "in each. Two bilinear maps "
-        "that agree on all pairs of unit tensors are therefore equal, everywhere: for one geometry this "
-        "is a complete "
-        "certificate, and it is how `convverify readback` prints what an operator computes.",
+        derivation=lambda: "Write $`x = \\sum_i x_i e_i`$ and $`k = \\sum_j k_j e_j`$ and use linearity in "
+        "each. Two bilinear maps that agree on all pairs of unit tensors are therefore equal, everywhere: "
+        "for one geometry this is a complete certificate, and it is how `convverify readback` prints what an "
+        "operator computes.",
         checks=(Check("polynomials", _from_units),),
         controls=(Control("a map that is quadratic in its input", _square_on_units),),
     ),

@@ -73,14 +73,12 @@ FINITE = (
             r"\frac{\partial T}{\partial b},\qquad "
             r"T = \sum_{\text{taps}} x[u]\,k[a]\,g[o] + \sum_{n,c,o} b[c]\,g[n,c,o]"
         ),
-        method="SymPy's polynomial rings over the integers: every element of every array is a symbol of "
-        "its own, the "
-        "definition is the code of `definition.py`, the formulas are the code of `formulas.py`.",
-        derivation=lambda: "On one geometry $`T`$ is a polynomial with finitely many terms, all of degree "
-        "1 in each symbol; its "
-        "partial derivatives are read off, and each element of each closed form, run on the same symbols, "
-        "must be the "
-        "same polynomial: equal for all real (or complex, or integer) values at once. "
+        method="SymPy's polynomial rings over the integers: every element of every array is a symbol of its "
+        "own, the definition is the code of `definition.py`, the formulas are the code of `formulas.py`.",
+        derivation=lambda: "On one geometry $`T`$ is a polynomial with finitely many terms, all of degree 1 "
+        "in each symbol; its partial derivatives are read off, and each element of each closed form, run on "
+        "the same symbols, must be the same polynomial: equal for all real (or complex, or integer) values "
+        "at once. "
         + _listed(first_order_geometries()),
         checks=(Check(f"{FIRST_ORDER} geometries, the article's own among them", _first),),
         controls=tuple(
@@ -96,8 +94,7 @@ FINITE = (
             r"T_2 = \langle u, \text{grad\_input}(g,k)\rangle + \langle v, \text{grad\_weight}(x,g)\rangle"
         ),
         method="SymPy's polynomial rings over the integers, with the code of `formulas.py` on both sides; "
-        "that its first "
-        "order is right is FIN-1.",
+        "that its first order is right is FIN-1.",
         derivation=lambda: "See DB-1 to DB-3 for why these are the double-backward formulas. "
         + _listed(second_order_geometries()),
         checks=(Check(f"{SECOND_ORDER} geometries", _second),),

@@ -50,8 +50,7 @@ FORWARD = (
         method="SMT, over all integers; the index that is read is taken from the text of `formulas.forward`.",
         derivation=lambda: (
             "The window at $`o`$ starts at $`S o`$ in the padded input and its last tap lies $`D(K-1)`$ "
-            "further. "
-            "The last window starts at $`S(O-1)`$, so its last read is\n\n"
+            "further. The last window starts at $`S(O-1)`$, so its last read is\n\n"
             + display(r"S(O-1) + D(K-1) = (H+P+Q-1) - r \le H+P+Q-1 ,")
             + "\n\nwhich is inside. One more window would read at\n\n"
             + display(r"S\,O + D(K-1) = (H+P+Q-1) - r + S \ge H+P+Q ,")
@@ -77,14 +76,11 @@ FORWARD = (
         method="SymPy in index notation: the formula is run on arrays of symbolic sizes.",
         derivation=lambda: (
             "The definition says which elements meet: on each axis, input index $`u`$, kernel index $`a`$ "
-            "and "
-            "output index $`o`$ meet where $`u = S o + D a - P`$ and all three are in range. Everything "
-            "follows "
-            "from one number that pairs the output with any array $`g`$ of its shape,\n\n"
+            "and output index $`o`$ meet where $`u = S o + D a - P`$ and all three are in range. Everything "
+            "follows from one number that pairs the output with any array $`g`$ of its shape,\n\n"
             + display(r"T(x, k, g) = \sum_{u = S o + D a - P} x[u]\; k[a]\; g[o] ,")
-            + "\n\nbecause $`\\partial T/\\partial g[o]`$ is the output at $`o`$. (The gradients will be "
-            "the other "
-            "two partial derivatives.) " + MACHINE + "\n\n" + numbered(every_size("g", 1))
+            + "\n\nbecause $`\\partial T/\\partial g[o]`$ is the output at $`o`$. (The gradients will be the "
+            "other two partial derivatives.) " + MACHINE + "\n\n" + numbered(every_size("g", 1))
         ),
         checks=refuted_everywhere("g")[0],
         controls=refuted_everywhere("g")[1],

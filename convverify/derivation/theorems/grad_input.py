@@ -85,43 +85,34 @@ def _read_without_remainder() -> Claim:
 
 
 WHY = (
-    "The loss depends on $`x[u]`$ through every output that reads it, so by the chain rule, with "
-    "$`g = \\partial L / \\partial\\,\\text{out}`$ given,\n\n"
+    "The loss depends on $`x[u]`$ through every output that reads it, so by the chain rule, with $`g = "
+    "\\partial L / \\partial\\,\\text{out}`$ given,\n\n"
     + display(
         r"\frac{\partial L}{\partial x[u]} = \sum_o g[o]\,\frac{\partial\,\text{out}[o]}{\partial "
         r"x[u]} ."
     )
-    + "\n\nThe output is $`\\text{out}[o] = \\sum_a x[S o + D a - P]\\,k[a]`$; its derivative by $`x[u]`$ "
-    "is the "
-    "kernel element that $`x[u]`$ is multiplied by, the one with $`S o + D a - P = u`$, and zero where "
-    "there is "
-    "none:\n\n"
+    + "\n\nThe output is $`\\text{out}[o] = \\sum_a x[S o + D a - P]\\,k[a]`$; its derivative by $`x[u]`$ is "
+    "the kernel element that $`x[u]`$ is multiplied by, the one with $`S o + D a - P = u`$, and zero where "
+    "there is none:\n\n"
     + display(r"\frac{\partial L}{\partial x[u]} = \sum_{o,\,a\,:\;S o + D a = u + P} g[o]\;k[a] .")
     + "\n\n**Why zeros are inserted.** For stride $`S`$ the outputs that $`u`$ meets lie at multiples of "
-    "$`S`$. "
-    "Let $`\\tilde g[S o] = g[o]`$, and $`\\tilde g = 0`$ in between; then $`o`$ need not be solved for:\n\n"
+    "$`S`$. Let $`\\tilde g[S o] = g[o]`$, and $`\\tilde g = 0`$ in between; then $`o`$ need not be solved "
+    "for:\n\n"
     + display(r"\frac{\partial L}{\partial x[u]} = \sum_{a=0}^{K-1} \tilde g[u + P - D a]\;k[a] .")
-    + "\n\n**Why the kernel turns by 180°.** In this sum $`\\tilde g`$ is read *backwards* as $`a`$ "
-    "grows, while a "
-    "correlation reads forwards. Count the kernel from its other end, $`a = K - 1 - a'`$:\n\n"
+    + "\n\n**Why the kernel turns by 180°.** In this sum $`\\tilde g`$ is read *backwards* as $`a`$ grows, "
+    "while a correlation reads forwards. Count the kernel from its other end, $`a = K - 1 - a'`$:\n\n"
     + display(
         r"\frac{\partial L}{\partial x[u]} = \sum_{a'=0}^{K-1} "
         r"\tilde g\big[u + D a' - (D(K-1) - P)\big]\;k[K-1-a'] ,"
     )
-    + "\n\nthe correlation, at stride 1 and dilation $`D`$, of $`\\tilde g`$ with the turned kernel. On "
-    "two axes the "
-    "turn of each is the rotation by 180°.\n\n"
-    "**How much is padded.** The reads start $`D(K-1) - P`$ before $`\\tilde g`$: so many zeros go in "
-    "front (or are "
-    "cropped, if negative). There must be $`H`$ of them, and $`\\tilde g`$ has $`S(O-1)+1`$ elements, so "
-    "that at the "
-    "far end\n\n"
+    + "\n\nthe correlation, at stride 1 and dilation $`D`$, of $`\\tilde g`$ with the turned kernel. On two "
+    "axes the turn of each is the rotation by 180°.\n\n**How much is padded.** The reads start $`D(K-1) - "
+    "P`$ before $`\\tilde g`$: so many zeros go in front (or are cropped, if negative). There must be $`H`$ "
+    "of them, and $`\\tilde g`$ has $`S(O-1)+1`$ elements, so that at the far end\n\n"
     + display(r"H + D(K-1) - (D(K-1)-P) - (S(O-1)+1) = H + P - S(O-1) - 1 = D(K-1) - Q + r")
     + "\n\nzeros follow: the same as in front, *and the remainder*, for the last elements of the input, "
-    "which no "
-    "window reads and whose gradient may be zero. For $`S = D = 1`$ and no padding this is the article's "
-    "formula: "
-    "pad $`g`$ by $`K-1`$ on all sides and correlate it with the rotated kernel."
+    "which no window reads and whose gradient may be zero. For $`S = D = 1`$ and no padding this is the "
+    "article's formula: pad $`g`$ by $`K-1`$ on all sides and correlate it with the rotated kernel."
 )
 
 GRAD_INPUT = (
@@ -152,8 +143,8 @@ GRAD_INPUT = (
         statement=display(r"S o + D a = u + P = S o' + D a \;\Rightarrow\; o = o'"),
         hypotheses=GEOMETRY, method="SMT.",
         derivation=lambda: "Subtract: $`S(o - o') = 0`$, and $`S \\ge 1`$. So "
-        "$`\\partial\\,\\text{out}[o]/\\partial x[u]`$ "
-        "is a single kernel element and the sum of the formula needs no multiplicities.",
+        "$`\\partial\\,\\text{out}[o]/\\partial x[u]`$ is a single kernel element and the sum of the formula "
+        "needs no multiplicities.",
         claims=lambda: (_at_most_one(True),),
         wrong_claims=lambda: (("the same for different kernel indices", _at_most_one(False)),),
     ),
@@ -184,9 +175,8 @@ GRAD_INPUT = (
             r"\;\land\; 0 \le \frac{u + P - D a}{S} \lt O"
         ),
         hypotheses=GEOMETRY, method="SMT; divisibility is stated by its quotient $`q`$.",
-        derivation=lambda: "Solve $`u = S o + D a - P`$ for $`o`$. A kernel that computes grad_input "
-        "without inserting "
-        "zeros loops over $`a`$ and tests this.",
+        derivation=lambda: "Solve $`u = S o + D a - P`$ for $`o`$. A kernel that computes grad_input without "
+        "inserting zeros loops over $`a`$ and tests this.",
         claims=_gather,
         wrong_claims=lambda: (("the quotient rounded down, divisibility not tested", _rounded_gather()),),
     ),
@@ -196,12 +186,10 @@ GRAD_INPUT = (
             r"\frac{\partial}{\partial x[n, \gamma I + i, u]} T(x, k, g) = \text{correlate}_D\Big(\text{pad}"
             r"\big(\text{insert zeros}_S(g)\big),\ \text{rotate}_{180}(k)\Big)[n, \gamma I + i, u]"
         ) + "\n\nso that $`\\langle g, \\text{conv}(x,k)\\rangle = \\langle x, "
-        "\\text{grad\\_input}\\rangle`$, on one, two "
-        "and three axes at once.",
+        "\\text{grad\\_input}\\rangle`$, on one, two and three axes at once.",
         hypotheses=GEOMETRY,
-        method="SymPy in index notation: SymPy differentiates the definition, the formula is run on "
-        "arrays of "
-        "symbolic sizes, and both come to one normal form.",
+        method="SymPy in index notation: SymPy differentiates the definition, the formula is run on arrays "
+        "of symbolic sizes, and both come to one normal form.",
         derivation=lambda: WHY + "\n\n" + MACHINE + "\n\n" + numbered(every_size("x", 1)),
         checks=refuted_everywhere("x")[0], controls=refuted_everywhere("x")[1],
     ),

@@ -79,26 +79,19 @@ WHY = (
         r"\frac{\partial L}{\partial k[a]} = \sum_o g[o]\,\frac{\partial\,\text{out}[o]}{\partial "
         r"k[a]} ."
     )
-    + "\n\nThe output is linear in the kernel, $`\\text{out}[o] = \\sum_a x[S o + D a - P]\\,k[a]`$, and "
-    "the factor of "
-    "$`k[a]`$ is\n\n"
+    + "\n\nThe output is linear in the kernel, $`\\text{out}[o] = \\sum_a x[S o + D a - P]\\,k[a]`$, and the "
+    "factor of $`k[a]`$ is\n\n"
     + display(r"\frac{\partial\,\text{out}[o]}{\partial k[a]} = x[S o + D a - P] .")
     + "\n\nTherefore\n\n"
     + display(r"\frac{\partial L}{\partial k[a]} = \sum_{o=0}^{O-1} x[D a + S o - P]\;g[o] .")
-    + "\n\nRead it as a correlation: $`a`$ is now the position and moves in steps of $`D`$, $`o`$ is the "
-    "tap and "
-    "moves in steps of $`S`$. So it is the padded input correlated with $`g`$ as the kernel, *stride and "
-    "dilation "
-    "having changed places*. For $`S = D = 1`$ and no padding this is the article's formula: the input "
-    "convolved "
-    "with grad_output.\n\n"
-    "**Why the remainder is cropped.** $`g`$ at dilation $`S`$ is $`S(O-1)+1`$ long, and the padded input "
-    "has "
-    "$`S(O-1) + 1 + D(K-1) + r`$ elements. Moving in steps of $`D`$, $`g`$ fits $`K + \\lfloor r/D "
-    "\\rfloor`$ times "
-    "(GW-1), so when $`r \\ge D`$ there would be elements that belong to no tap. Without its last $`r`$ "
-    "elements, "
-    "which no window read, the input leaves exactly $`K`$."
+    + "\n\nRead it as a correlation: $`a`$ is now the position and moves in steps of $`D`$, $`o`$ is the tap "
+    "and moves in steps of $`S`$. So it is the padded input correlated with $`g`$ as the kernel, *stride and "
+    "dilation having changed places*. For $`S = D = 1`$ and no padding this is the article's formula: the "
+    "input convolved with grad_output.\n\n**Why the remainder is cropped.** $`g`$ at dilation $`S`$ is "
+    "$`S(O-1)+1`$ long, and the padded input has $`S(O-1) + 1 + D(K-1) + r`$ elements. Moving in steps of "
+    "$`D`$, $`g`$ fits $`K + \\lfloor r/D \\rfloor`$ times (GW-1), so when $`r \\ge D`$ there would be "
+    "elements that belong to no tap. Without its last $`r`$ elements, which no window read, the input leaves "
+    "exactly $`K`$."
 )
 
 GRAD_WEIGHT = (
@@ -110,8 +103,8 @@ GRAD_WEIGHT = (
             r"\qquad \left\lfloor \frac{H+P+Q-r-1-S(O-1)}{D} \right\rfloor + 1 = K"
         ),
         hypotheses=GEOMETRY,
-        method="SMT, with each quotient stated by its Euclidean equation; the shipped size is read off "
-        "the text of `formulas.grad_weight`.",
+        method="SMT, with each quotient stated by its Euclidean equation; the shipped size is read off the "
+        "text of `formulas.grad_weight`.",
         derivation=lambda: "By the definition of $`O`$ and $`r`$, $`H+P+Q-1-S(O-1) = D(K-1) + r`$.",
         claims=_sizes,
         wrong_claims=lambda: (
@@ -129,8 +122,8 @@ GRAD_WEIGHT = (
     Theorem(
         id="GW-3", title="The grad_weight formula meets what the definition meets",
         statement=display(r"u = S o + D a - P \;\Longleftrightarrow\; u = (D a + S o) - P")
-        + "\n\nwith all indices in their ranges on both sides: $`a`$ as the position of a window and "
-        "$`o`$ as its tap.",
+        + "\n\nwith all indices in their ranges on both sides: $`a`$ as the position of a window and $`o`$ "
+        "as its tap.",
         hypotheses=GEOMETRY,
         method="SMT, over all integers; the right side is read off the text of `formulas.grad_weight`.",
         derivation=lambda: WHY,
@@ -146,12 +139,10 @@ GRAD_WEIGHT = (
             r"\frac{\partial}{\partial k[\gamma J + c, i, a]} T(x, k, g) = \sum_{n, o} "
             r"x[n, \gamma I + i, D a + S o - P]\;g[n, \gamma J + c, o]"
         ) + "\n\nso that $`\\langle g, \\text{conv}(x,k)\\rangle = \\langle k, "
-        "\\text{grad\\_weight}\\rangle`$, on one, two "
-        "and three axes at once.",
+        "\\text{grad\\_weight}\\rangle`$, on one, two and three axes at once.",
         hypotheses=GEOMETRY,
-        method="SymPy in index notation: SymPy differentiates the definition, the formula is run on "
-        "arrays of "
-        "symbolic sizes, and both come to one normal form.",
+        method="SymPy in index notation: SymPy differentiates the definition, the formula is run on arrays "
+        "of symbolic sizes, and both come to one normal form.",
         derivation=lambda: WHY + "\n\n" + MACHINE + "\n\n" + numbered(every_size("k", 1)),
         checks=refuted_everywhere("k")[0], controls=refuted_everywhere("k")[1],
     ),

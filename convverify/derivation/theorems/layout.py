@@ -104,14 +104,12 @@ LAYOUT = (
         r"one onto }\; [0, A B)"),
         hypotheses=("$`A, B \\ge 1`$",),
         method="SMT, one dimension at a time; any number of dimensions by induction.",
-        derivation=lambda: "$`i B + j \\le (A-1)B + B - 1 = A B - 1`$. If $`i B + j = i' B + j'`$ then "
-        "$`B \\mid j - j'`$ and $`|j - j'| \\lt B`$, so $`j = j'`$ and $`i = i'`$. Dividing an address by "
-        "$`B`$ gives the "
-        "index back. For more dimensions let $`j`$ be the address in the trailing ones, $`B`$ their "
-        "number of elements: "
-        "the step from one dimension to the next is the same. An NCHW kernel that runs over all indices, "
-        "and writes "
-        "each once, therefore writes each element of its output exactly once.",
+        derivation=lambda: "$`i B + j \\le (A-1)B + B - 1 = A B - 1`$. If $`i B + j = i' B + j'`$ then $`B "
+        "\\mid j - j'`$ and $`|j - j'| \\lt B`$, so $`j = j'`$ and $`i = i'`$. Dividing an address by $`B`$ "
+        "gives the index back. For more dimensions let $`j`$ be the address in the trailing ones, $`B`$ "
+        "their number of elements: the step from one dimension to the next is the same. An NCHW kernel that "
+        "runs over all indices, and writes each once, therefore writes each element of its output exactly "
+        "once.",
         claims=_addresses,
         wrong_claims=lambda: (("the leading size taken as the step", _column_step()),),
     ),
@@ -134,8 +132,8 @@ LAYOUT = (
         hypotheses=(("$`G, I, J \\ge 1`$, $`0 \\le \\gamma \\lt G`$, $`0 \\le c \\lt J`$, $`0 \\le i \\lt "
         "I`$"),),
         method="SMT, with the quotient stated by the inequalities that define it.",
-        derivation=lambda: "$`\\gamma J \\le \\gamma J + c \\lt (\\gamma + 1) J`$ is the definition of "
-        "the quotient.",
+        derivation=lambda: "$`\\gamma J \\le \\gamma J + c \\lt (\\gamma + 1) J`$ is the definition of the "
+        "quotient.",
         claims=lambda: (_group_of(gamma * J + c, "GR-1-group"), _own_channels()),
         wrong_claims=lambda: (("groups interleaved: output channel c*G + gamma", _group_of(c * G + gamma,
             "GR-1-wrong")),),
@@ -147,10 +145,9 @@ LAYOUT = (
                           r"0 \le t \lt G I \;\Rightarrow\; t = \gamma I + i"),
         hypotheses=("$`G, I, J \\ge 1`$, indices in their ranges",),
         method="SMT.",
-        derivation=lambda: "It is AD-1 for the two indices of a channel. The pair ($`\\gamma J + c`$, "
-        "$`t`$) meets through "
-        "the weight channel $`i`$ with $`t = \\gamma I + i`$: there is exactly one when $`t`$ lies in "
-        "group $`\\gamma`$.",
+        derivation=lambda: "It is AD-1 for the two indices of a channel. The pair ($`\\gamma J + c`$, $`t`$) "
+        "meets through the weight channel $`i`$ with $`t = \\gamma I + i`$: there is exactly one when $`t`$ "
+        "lies in group $`\\gamma`$.",
         claims=_one_meeting,
         wrong_claims=lambda: (("groups that start J apart in the input", _shared_channels()),),
     ),
@@ -162,14 +159,11 @@ LAYOUT = (
                           r"c,\,i}, \quad "
                           r"\text{grad\_weight}_{\gamma J + c,\,i} \leftarrow x_{\gamma I + i}\,g_{\gamma "
                           r"J + c}"),
-        method="SymPy polynomials with one pixel and a 1-tap kernel, so that only channels are left; for "
-        "all sizes it is "
-        "part of FW-ALL, GI-ALL and GW-ALL.",
+        method="SymPy polynomials with one pixel and a 1-tap kernel, so that only channels are left; for all "
+        "sizes it is part of FW-ALL, GI-ALL and GW-ALL.",
         derivation=lambda: "The formulas split the channel axis of each array in (group, place in the "
-        "group), which by "
-        "AD-2 moves nothing and by GR-1 is what the definition divides; then they sum over the place and "
-        "never over "
-        "the group.",
+        "group), which by AD-2 moves nothing and by GR-1 is what the definition divides; then they sum over "
+        "the place and never over the group.",
         checks=(Check("all small groupings", _grouped_instances),),
         controls=(Control(GROUPS_TRANSPOSED.fault, lambda: smallest(GROUPS_TRANSPOSED)),),
     ),

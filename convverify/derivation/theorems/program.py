@@ -36,20 +36,43 @@ def shipped() -> Operator:
     return operator
 
 
+def by_function(x: Any, k: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """The autograd Function behind it, with its own backward, which an eager call on plain tensors runs."""
+    geometry = ConvGeometry(
+        x.shape[0], x.shape[1], k.shape[0], tuple(x.shape[2:]), tuple(k.shape[2:]), stride, padding, dilation,
+        groups,
+    )  # fmt: skip
+    return import_module("convverify.operator.function").convolve(x, k, bias, geometry)
+
+
 def _program() -> Any:
     return import_module("convverify.derivation.program")
 
 
-def _held(fault: Fault, words: str) -> str:
+def _held(fault: Fault, operator: Operator, words: str) -> str:
     for geometry in GEOMETRIES:
-        found = fault(shipped(), geometry)
+        found = fault(operator, geometry)
         if found is not None:
             raise ProofError(f"{geometry}: {found}")
     return f"{len(GEOMETRIES)} geometries, with bias, the article's own among them: {words}"
 
 
+def _both(fault: str, words: str) -> tuple[Check, ...]:
+    """The public operator and the Function; `fault` is the name of the check in `program`."""
+    return (
+        Check("`convverify.conv2d`", lambda: _held(getattr(_program(), fault), shipped(), words)),
+        Check("its autograd Function", lambda: _held(getattr(_program(), fault), by_function, words)),
+    )
+
+
 def _squared(x: Any, k: Any, *others: Any) -> Any:
     return shipped()(x * x, k, *others)
+
+
+def _unwritten(x: Any, k: Any, *others: Any) -> Any:
+    """Leaves its output as it was allocated, where the right values are added to it."""
+    right = shipped()(x, k, *others)
+    return right.new_empty(right.shape) + right
 
 
 def _wrong_backward(x: Any, k: Any, *others: Any) -> Any:
@@ -140,21 +163,21 @@ PROGRAM = (
         id="PRG-1", title="The shipped program is bilinear",
         statement=display(r"\deg \text{output} = (1, 1), \qquad \deg \text{grad\_input} = (0, 1), \qquad "
                           r"\deg \text{grad\_weight} = (1, 0) \quad\text{in (input, weight)}"),
-        hypotheses=(("the graph of ATen operations that the program executes does not depend on values; "
-        "the trace is made "
-                    "with tensors that have none, so that one that branches on them cannot be traced"),),
-        method="The program, with its backward pass, is traced (`make_fx`), and the graph run on sets of "
-        "degrees.",
-        derivation=lambda: "Operations that move elements keep their degrees, a sum has the degrees of "
-        "its parts, a product "
-        "adds them. Starting from degree 1 for each element of input, weight, bias and grad_output, every "
-        "term that can "
-        "reach an element of a result has a known degree, whatever the values: a certificate. With it "
-        "BL-1, SZ-1 and "
-        "BC-1 apply to the program and not only to the formula. (The bias adds terms of degree 1 in "
-        "itself alone.)",
-        checks=(Check("degrees", lambda: _held(_program().degree_fault, "no term has another degree")),),
-        controls=(Control("the input is squared", lambda: _witness(_program().degree_fault, _squared)),),
+        hypotheses=(("the graph of ATen operations that the program executes does not depend on values; the "
+        "trace is made with tensors that have none, so that one that branches on them cannot be traced"),),
+        method="The program, with its backward pass, is traced (`make_fx`), operators that it registers "
+        "itself down into their own bodies, and the graph run on sets of degrees. Memory that was allocated "
+        "and never written counts as a fault as soon as it is used.",
+        derivation=lambda: "Operations that move elements keep their degrees, a sum has the degrees of its "
+        "parts, a product adds them. Starting from degree 1 for each element of input, weight, bias and "
+        "grad_output, every term that can reach an element of a result has a known degree, whatever the "
+        "values: a certificate. With it BL-1, SZ-1 and BC-1 apply to the program and not only to the "
+        "formula. (The bias adds terms of degree 1 in itself alone.)",
+        checks=_both("degree_fault", "no term has another degree"),
+        controls=(
+            Control("the input is squared", lambda: _witness(_program().degree_fault, _squared)),
+            Control("an output that is not written", lambda: _witness(_program().degree_fault, _unwritten)),
+        ),
     ),
     Theorem(
         id="PRG-2", title="The shipped program computes the definition and its derivatives",
@@ -165,14 +188,12 @@ PROGRAM = (
         hypotheses=(("as PRG-1; what is shown is the arithmetic of the operations, not how each of them is "
         "carried out"),),
         method="The graph of PRG-1 is run on SymPy polynomials: torch moves the elements, so that views, "
-        "strides and "
-        "in-place writes mean what they mean in the program, and the arithmetic is done on polynomials.",
-        derivation=lambda: "FIN-1 is about the text of the formulas on sparse arrays of polynomials. Here "
-        "it is what runs "
-        "when `convverify.conv2d` is called and differentiated: the torch primitives in place of the "
-        "sparse ones, and "
-        "autograd's own use of the formulas.",
-        checks=(Check("polynomials", lambda: _held(_program().difference, "no polynomial differs")),),
+        "strides and in-place writes mean what they mean in the program, and the arithmetic is done on "
+        "polynomials.",
+        derivation=lambda: "FIN-1 is about the text of the formulas on sparse arrays of polynomials. Here it "
+        "is what runs when `convverify.conv2d` is called and differentiated: the torch primitives in place "
+        "of the sparse ones, and autograd's own use of the formulas.",
+        checks=_both("difference", "no polynomial differs"),
         controls=(
             Control("right values, wrong gradients",
                     lambda: _witness(_program().difference, _wrong_backward)),
@@ -186,19 +207,15 @@ PROGRAM = (
                           r"a}{\partial x} = "
                           r"y \cdot 3 \cdot 2x = 6 x y, \qquad \frac{\partial c}{\partial y} = b = 3x^2"),
         method="SymPy for the derivatives, autograd for the numbers.",
-        derivation=lambda: "Values run forward along the arrows. Each operation knows the derivative of "
-        "its result by each of "
-        "its operands, the *local* derivative, written on the link. The derivative of any value by any "
-        "earlier one is the "
-        "product of the local derivatives along the links between them, summed over all paths; here each "
-        "pair has one "
-        "path. Autograd computes these products backwards, starting from $`\\partial c/\\partial c = 1`$, "
-        "and keeps those "
-        "of the leaves, and with `retain_grad()` those of the other values.\n\n```mermaid\n"
+        derivation=lambda: "Values run forward along the arrows. Each operation knows the derivative of its "
+        "result by each of its operands, the *local* derivative, written on the link. The derivative of any "
+        "value by any earlier one is the product of the local derivatives along the links between them, "
+        "summed over all paths; here each pair has one path. Autograd computes these products backwards, "
+        "starting from $`\\partial c/\\partial c = 1`$, and keeps those of the leaves, and with "
+        "`retain_grad()` those of the other values.\n\n```mermaid\n"
         + article_example().drawing(LEAVES, C).mermaid()
-        + "\n```\n\nA convolution is one such operation with tensors on its links: what it needs to know "
-        "is its local "
-        "derivative, applied to what comes back. That is GI-ALL, GW-ALL and GB-1.",
+        + "\n```\n\nA convolution is one such operation with tensors on its links: what it needs to know is "
+        "its local derivative, applied to what comes back. That is GI-ALL, GW-ALL and GB-1.",
         checks=(
             Check("all pairs of values", lambda: _paths_agree(article_example())),
             Check("autograd", _autograd_agrees),

@@ -12,18 +12,16 @@ from convverify.derivation.theorem import Check, Control, Theorem
 from convverify.derivation.theorems.common import smallest
 
 WHY = (
-    "Second-order derivatives are asked for as follows: a loss depends on grad_input and grad_weight "
-    "through their "
-    "cotangents $`u`$ (shaped like the input) and $`v`$ (shaped like the weight). By GI-ALL and GW-ALL,\n\n"
+    "Second-order derivatives are asked for as follows: a loss depends on grad_input and grad_weight through "
+    "their cotangents $`u`$ (shaped like the input) and $`v`$ (shaped like the weight). By GI-ALL and "
+    "GW-ALL,\n\n"
     + display(
         r"\langle u, \text{grad\_input}(g, k)\rangle = T(u, k, g), \qquad "
         r"\langle v, \text{grad\_weight}(x, g)\rangle = T(x, v, g) ,"
     )
-    + "\n\nthe same trilinear form with one argument replaced. Its partial derivatives are known: by "
-    "$`g`$ the "
-    "convolution (FW-ALL), by its kernel argument grad_weight (GW-ALL), by its input argument grad_input "
-    "(GI-ALL). "
-    "There is nothing new to differentiate, and no order of derivative ever brings anything new."
+    + "\n\nthe same trilinear form with one argument replaced. Its partial derivatives are known: by $`g`$ "
+    "the convolution (FW-ALL), by its kernel argument grad_weight (GW-ALL), by its input argument grad_input "
+    "(GI-ALL). There is nothing new to differentiate, and no order of derivative ever brings anything new."
 )
 
 
@@ -41,9 +39,8 @@ def _theorem(identifier: str, title: str, statement: str, wrong: WrongForm) -> T
 
     return Theorem(
         id=identifier, title=title, statement=display(statement), hypotheses=GEOMETRY,
-        method="SymPy in index notation: the gradient formula is paired with its cotangent, "
-        "differentiated, and "
-        "compared with the closed form. FIN-2 repeats it with polynomials.",
+        method="SymPy in index notation: the gradient formula is paired with its cotangent, differentiated, "
+        "and compared with the closed form. FIN-2 repeats it with polynomials.",
         derivation=lambda: WHY + "\n\n" + MACHINE + "\n\n"
         + numbered(second_order_steps(shipped(), identifier, 1)),
         checks=tuple(

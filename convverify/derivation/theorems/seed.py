@@ -168,18 +168,13 @@ SEED = (
         ) + "\n\nwhere $`\\mathsf T`$ exchanges the first two axes.",
         hypotheses=("input $`[B, I, N, N]`$ and kernel $`[F, I, K, K]`$, $`M = N - K + 1 \\ge 1`$",
                     "stride 1, no padding, dilation 1, one group, no bias: all that the article treats"),
-        method="SymPy in index notation. The article's steps (unfold, view, einsum, pad, rotate, "
-        "transpose) are restated "
-        "over the same primitives as our formulas; a view moves no element (AD-2), and what it demands of "
-        "sizes is "
-        "checked.",
+        method="SymPy in index notation. The article's steps (unfold, view, einsum, pad, rotate, transpose) "
+        "are restated over the same primitives as our formulas; a view moves no element (AD-2), and what it "
+        "demands of sizes is checked.",
         derivation=lambda: "With $`S = D = 1`$ and $`P = 0`$ the closed forms of GW-ALL and GI-ALL become "
-        "the two formulas "
-        "of the article: the remainder is 0, no zeros are inserted, and the padding is $`D(K-1) - P = K - "
-        "1`$ on all "
-        "sides. The exchanges of batch and channels say which index is summed: over output channels in "
-        "grad_input, over "
-        "the batch in grad_weight.\n\n" + "\n\n".join(
+        "the two formulas of the article: the remainder is 0, no zeros are inserted, and the padding is "
+        "$`D(K-1) - P = K - 1`$ on all sides. The exchanges of batch and channels say which index is summed: "
+        "over output channels in grad_input, over the batch in grad_weight.\n\n" + "\n\n".join(
             f"**{title}**\n\n{numbered(steps(role))}"
             for role, title in (("g", "Output"), ("k", "Gradient of Kernel"), ("x", "Gradient of Input"))
         ),
@@ -190,20 +185,16 @@ SEED = (
         id="SEED-2", title="Where the article's operator is silently wrong",
         statement=display(r"H \ne W,\ \text{all reshapes pass} \;\Longrightarrow\; H - K + 1 = K^2\,(W - "
         r"K + 1)")
-        + "\n\nand such sizes exist: the output then has shape $`M \\times M`$ with $`M = H-K+1`$, where "
-        "a convolution "
-        "has $`M \\times (W-K+1)`$.",
+        + "\n\nand such sizes exist: the output then has shape $`M \\times M`$ with $`M = H-K+1`$, where a "
+        "convolution has $`M \\times (W-K+1)`$.",
         hypotheses=("square kernel $`K`$; $`M = H-K+1 \\ge 1`$ and $`R = W-K+1 \\ge 1`$",
-                    ("the view infers $`q`$ from $`q M^2 = K^2 M R`$, that is $`q M = K^2 R`$; einsum "
-                    "takes $`q = K^2`$, or $`q = 1`$, which it "
-                    "broadcasts")),
+                    ("the view infers $`q`$ from $`q M^2 = K^2 M R`$, that is $`q M = K^2 R`$; einsum takes "
+                    "$`q = K^2`$, or $`q = 1`$, which it broadcasts")),
         method="SMT; and the sizes that it finds, executed.",
-        derivation=lambda: "The article takes $`M`$ from the height alone and lets `view` infer the "
-        "number $`q`$ of kernel "
-        "places. If einsum is given $`q = K^2`$, then $`M = R`$ and $`H = W`$. But einsum broadcasts a "
-        "dimension of size "
-        "1: with $`q = 1`$ the inference says $`M = K^2 R`$, nothing complains, and the sum runs over the "
-        "wrong elements.",
+        derivation=lambda: "The article takes $`M`$ from the height alone and lets `view` infer the number "
+        "$`q`$ of kernel places. If einsum is given $`q = K^2`$, then $`M = R`$ and $`H = W`$. But einsum "
+        "broadcasts a dimension of size 1: with $`q = 1`$ the inference says $`M = K^2 R`$, nothing "
+        "complains, and the sum runs over the wrong elements.",
         checks=(Check("executed", _replayed),),
         claims=lambda: (_silent(),),
         wrong_claims=lambda: (

@@ -77,13 +77,10 @@ SIZES = (
         ),
         hypotheses=("$`K, S, D, O, H_m \\ge 1`$, $`P, Q, m \\ge 0`$; $`m`$ is `output_padding`",),
         method="SMT, with the quotient stated by its Euclidean equation.",
-        derivation=lambda: "The numerator is $`S(O-1) + m`$. Its quotient by $`S`$ is $`O-1`$ exactly "
-        "when $`m \\lt S`$. "
-        "Transposed convolution is grad_input, and $`m`$ its remainder $`r`$ (GI-2): the outputs that one "
-        "size can come "
-        "from are told apart by $`m = 0, \\ldots, S-1`$.\n\nTorch asks for `output_padding` below the "
-        "stride *or* the "
-        "dilation, which is not enough.",
+        derivation=lambda: "The numerator is $`S(O-1) + m`$. Its quotient by $`S`$ is $`O-1`$ exactly when "
+        "$`m \\lt S`$. Transposed convolution is grad_input, and $`m`$ its remainder $`r`$ (GI-2): the "
+        "outputs that one size can come from are told apart by $`m = 0, \\ldots, S-1`$.\n\nTorch asks for "
+        "`output_padding` below the stride *or* the dilation, which is not enough.",
         claims=lambda: (
             _inverse("TC-1-if", (lt(m, S),), eq(q, O)),
             _inverse("TC-1-only-if", (eq(q, O),), lt(m, S)),
@@ -98,8 +95,7 @@ SIZES = (
         hypotheses=("$`S = 1`$, $`H, K, D \\ge 1`$",),
         method="SMT; and the code that computes sizes, on small geometries.",
         derivation=lambda: "With $`P + Q = D(K-1)`$ the output has $`H + D(K-1) - D(K-1) = H`$ elements. "
-        "Halving an odd "
-        "$`D(K-1)`$ leaves one element over, which torch puts at the far end.",
+        "Halving an odd $`D(K-1)`$ leaves one element over, which torch puts at the far end.",
         checks=(Check("`ConvGeometry` with padding='same'", _same_code),),
         claims=lambda: (_same("SP-1", D * (K - 1) - P),),
         wrong_claims=lambda: (("the same padding on both sides, for an even kernel too", _same(
@@ -111,10 +107,8 @@ SIZES = (
         hypotheses=(*GEOMETRY, "$`0 \\le p \\lt H + P + Q`$, $`0 \\le o \\lt O`$, $`0 \\le a \\lt K`$"),
         method="SMT, with the congruence stated by its factor $`w`$.",
         derivation=lambda: "A product of discrete Fourier transforms of length $`L`$ is a circular "
-        "correlation: the element "
-        "read at $`S o + D a`$ is every $`p`$ that is congruent to it. By FW-1 both lie in $`[0, "
-        "H+P+Q)`$, so they "
-        "differ by less than $`L`$ and are equal.",
+        "correlation: the element read at $`S o + D a`$ is every $`p`$ that is congruent to it. By FW-1 both "
+        "lie in $`[0, H+P+Q)`$, so they differ by less than $`L`$ and are equal.",
         claims=lambda: (_period("FF-1", AXIS.input + AXIS.before + AXIS.after),),
         wrong_claims=lambda: (
             ("a period one shorter", _period("FF-1-wrong", AXIS.input + AXIS.before + AXIS.after - 1)),

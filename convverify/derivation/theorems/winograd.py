@@ -70,8 +70,7 @@ def _theorem(identifier: str, outputs: int, points: str) -> Theorem:
         title=f"Winograd's F({outputs},{TAPS}) is the correlation",
         statement=display(
             rf"A^{{\mathsf T}}\big[(G k) \odot (B^{{\mathsf T}} x)\big]_o = \sum_{{a=0}}^{{2}} "
-            rf"x_{{o+a}}\,k_a, "
-            rf"\qquad 0 \le o \lt {outputs}"
+            rf"x_{{o+a}}\,k_a, \qquad 0 \le o \lt {outputs}"
         ),
         hypotheses=("stride and dilation 1, 3 taps; arithmetic over the rationals, without rounding",),
         method="SymPy over the rationals. The transforms are derived from their evaluation points, not "
@@ -85,11 +84,9 @@ def _theorem(identifier: str, outputs: int, points: str) -> Theorem:
             "\\odot (V_3 q)]`$. Pair it "
             "with $`x`$ and differentiate by $`p`$: the transposed map is\n\n"
             + display(r"V_m^{\mathsf T}\big[(V_3 q) \odot (V_n^{-\mathsf T} x)\big] ,")
-            + "\n\nand the transpose of the multiplication by $`q`$ is the correlation with $`q`$: the "
-            "same fact by which the "
-            "gradient of a convolution is one. So $`A = V_m`$, $`G = V_3`$, $`B = V_n^{-1}`$. In two "
-            "dimensions the "
-            "transforms are applied to each axis.\n\n" + _shown(outputs)
+            + "\n\nand the transpose of the multiplication by $`q`$ is the correlation with $`q`$: the same "
+            "fact by which the gradient of a convolution is one. So $`A = V_m`$, $`G = V_3`$, $`B = "
+            "V_n^{-1}`$. In two dimensions the transforms are applied to each axis.\n\n" + _shown(outputs)
         ),
         checks=(Check("symbolic input and weight", lambda: _right(outputs)),),
         controls=(Control("one sign of the weight transform turned", lambda: difference(outputs, _spoilt)),),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from types import ModuleType
 
 import torch
@@ -22,36 +23,38 @@ FEW_PRODUCTS = 1 << 18
 SMALL_PLANE = 1 << 9
 
 
-def forward(geometry: ConvGeometry, itemsize: int, limit: int) -> Kernel:
+@lru_cache(maxsize=1024)
+def forward(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the output."""
+    module = _dense(geometry)
     if depthwise.applies(geometry):
         module = depthwise_last if _strided(geometry) else depthwise
-    else:
-        module = _dense(geometry)
-    return _within(module, geometry, itemsize, limit).forward  # type: ignore[no-any-return]
+    return _within(module, geometry, itemsize, allowed).forward  # type: ignore[no-any-return]
 
 
-def grad_input(geometry: ConvGeometry, itemsize: int, limit: int) -> Kernel:
+@lru_cache(maxsize=1024)
+def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the input."""
     if depthwise.applies(geometry):
         module = depthwise_last if _strided(geometry) else depthwise
-    elif geometry.groups == 1 and geometry.in_channels >= LONG_RUN and _strided(geometry):
+    elif _scatters(geometry):
         module = scatter
     elif geometry.groups == 1 and _strided(geometry):
         module = pointwise if pointwise.applies(geometry) else columns
     else:
         module = _dense(geometry) if geometry.in_channels > 2 else columns
-    return _within(module, geometry, itemsize, limit).grad_input  # type: ignore[no-any-return]
+    return _within(module, geometry, itemsize, allowed).grad_input  # type: ignore[no-any-return]
 
 
-def grad_weight(geometry: ConvGeometry, itemsize: int, limit: int) -> Kernel:
+@lru_cache(maxsize=1024)
+def grad_weight(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the weight."""
     if depthwise.applies(geometry):
         small = math.prod(geometry.input_size) <= SMALL_PLANE and not _strided(geometry)
         module = depthwise if small else columns
     else:
         module = _dense(geometry)
-    return _within(module, geometry, itemsize, limit).grad_weight  # type: ignore[no-any-return]
+    return _within(module, geometry, itemsize, allowed).grad_weight  # type: ignore[no-any-return]
 
 
 def _dense(geometry: ConvGeometry) -> ModuleType:
@@ -62,16 +65,36 @@ def _dense(geometry: ConvGeometry) -> ModuleType:
     return columns if short else windows
 
 
+def _scatters(geometry: ConvGeometry) -> bool:
+    """Whether adding the columns up moves less than copying the windows of the many output channels."""
+    if geometry.groups > 1 or geometry.in_channels < LONG_RUN or pointwise.applies(geometry):
+        return False
+    return _strided(geometry) or geometry.out_channels >= 2 * geometry.in_channels
+
+
 def _strided(geometry: ConvGeometry) -> bool:
     return max(geometry.stride) > 1
 
 
-def _within(module: ModuleType, geometry: ConvGeometry, itemsize: int, limit: int) -> ModuleType:
-    """The formulation, or the sum over taps where its smallest piece would exceed the budget."""
-    taps_in_kernel = math.prod(geometry.kernel_size)
-    channels = max(geometry.in_channels, geometry.out_channels)
-    row = math.prod(max(geometry.input_size, geometry.output_size)[1:])
-    image = geometry.in_channels * math.prod(geometry.input_size)
-    if module is pointwise or (row * channels * taps_in_kernel + image) * itemsize <= max(limit, 0):
+def _within(module: ModuleType, geometry: ConvGeometry, itemsize: int, allowed: int | None) -> ModuleType:
+    """The formulation, or the sum over taps where a budget is set that its smallest piece exceeds."""
+    if allowed is None or allowed >= itemsize * _smallest_piece(module, geometry):
         return module
-    return module if module in (depthwise, depthwise_last) and image * itemsize <= limit else taps
+    return taps
+
+
+def _smallest_piece(module: ModuleType, geometry: ConvGeometry) -> int:
+    """Elements of scratch: an image, padded, and the windows of one row; of the larger of both sides."""
+    sides = (
+        (geometry.in_channels, geometry.input_size, geometry.output_size),
+        (geometry.out_channels, geometry.output_size, geometry.input_size),
+    )
+    images = [channels * math.prod(n + 2 * axis.reach for n, axis in zip(size, geometry.axes, strict=True))
+              for channels, size, _ in sides]  # fmt: skip
+    if module is pointwise:
+        return max(images)
+    if module in (depthwise, depthwise_last):
+        return 4 * max(images)
+    rows = [channels * math.prod(geometry.kernel_size) * math.prod(positions[1:])
+            for channels, _, positions in sides]  # fmt: skip
+    return max(images) + max(rows)

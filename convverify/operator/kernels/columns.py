@@ -28,7 +28,7 @@ def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memor
     if max(geometry.stride) > 1 or geometry.out_channels > 2 * geometry.in_channels:
         return _scattered(geometry, g, k, format, limit)
     turned = k.flip(list(range(2, k.dim())))
-    grouped = turned.view(geometry.groups, -1, *k.shape[1:]).transpose(1, 2)  # [groups, in/groups, out/groups, ...]
+    grouped = turned.view(geometry.groups, -1, *k.shape[1:]).transpose(1, 2)
     kernel = grouped.reshape(geometry.groups, k.shape[1], -1)
     return _correlate(frames.of_grad_input(geometry), g, kernel, format, limit)
 
@@ -76,8 +76,8 @@ def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memo
     for piece, columns in _pieces(frame, x, limit):
         part = g[piece.first : piece.last, :, piece.top : piece.bottom]
         rows = part.reshape(piece.images, geometry.groups, total.shape[1], -1)
-        columns = columns.view(piece.images, geometry.groups, total.shape[2], -1)
-        total += torch.matmul(rows, columns.transpose(2, 3)).sum(0)
+        read = columns.view(piece.images, geometry.groups, total.shape[2], -1)
+        total += torch.matmul(rows, read.transpose(2, 3)).sum(0)
     return total.view(geometry.weight_shape).contiguous(memory_format=format)
 
 

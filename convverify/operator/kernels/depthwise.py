@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 from convverify.geometry import ConvGeometry, Sizes
 from convverify.operator.kernels import frame as frames
 from convverify.operator.kernels import taps
-from convverify.operator.kernels.frame import Frame
+from convverify.operator.kernels.frame import Frame, Slices
 
 # Elements of one operand of an addition: three of these stay in the second-level cache, and the addition
 # outweighs the call.
@@ -61,8 +62,7 @@ def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memor
             ]
             if met:
                 total = _weighted([m for m, _ in met], [w for _, w in met])
-                steps = (slice(p, None, s) for p, s in zip(phase, frame.stride, strict=True))
-                padded[(..., *steps)] = total.view(*line.shape[:2], *grid.sizes)
+                padded[grid.of_phase(phase)] = total.view(*line.shape[:2], *grid.sizes)
         result[(*block, *source)] = padded[(..., *target)]
     return result
 
@@ -109,13 +109,14 @@ class Grid:
         padded[(..., *target)] = x[(..., *source)]
         if len(self.phases) == 1:
             return {self.phases[0]: padded.flatten(2)}
-        steps = self.frame.stride
         return {
-            phase: padded[(..., *(slice(p, None, s) for p, s in zip(phase, steps, strict=True)))]
-            .contiguous()
-            .flatten(2)
-            for phase in {phase for phase, _ in self.taps}
+            phase: padded[self.of_phase(phase)].contiguous().flatten(2) for phase in {phase for phase, _ in self.taps}
         }
+
+    def of_phase(self, phase: Sizes) -> Slices:
+        """The index of one phase's elements in the padded planes."""
+        steps: list[Any] = [slice(p, None, s) for p, s in zip(phase, self.frame.stride, strict=True)]
+        return (..., *steps)
 
     def spread(self, g: Tensor) -> Tensor:
         """The positions on a line of zeros that begins `margin` elements before the first."""

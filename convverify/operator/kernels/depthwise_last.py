@@ -13,11 +13,10 @@ from torch import Tensor
 
 from convverify.geometry import ConvGeometry
 from convverify.operator.kernels import frame as frames
-from convverify.operator.kernels.frame import Frame
+from convverify.operator.kernels.frame import Frame, Slices
 
 # Elements of one operand of an addition; three of these stay in the second-level cache.
 BLOCK = 1 << 16
-Slices = tuple[slice, ...]
 
 
 def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_format, limit: int) -> Tensor:

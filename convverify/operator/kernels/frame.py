@@ -10,10 +10,15 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry, Sizes
+
+# Slices, one an axis; Any, since an index that adds an Ellipsis to slices would be of objects to mypy.
+Slices = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -27,24 +32,28 @@ class Frame:
     dilation: Sizes
     output: Sizes
 
-    @property
+    @cached_property
     def padded(self) -> Sizes:
+        """The input's size with its padding."""
         return tuple(n + before + after for n, (before, after) in zip(self.input, self.pads, strict=True))
 
-    @property
+    @cached_property
     def taps(self) -> int:
+        """Elements of the kernel's plane."""
         return math.prod(self.kernel)
 
-    @property
+    @cached_property
     def positions(self) -> int:
+        """Elements of the output's plane."""
         return math.prod(self.output)
 
-    @property
+    @cached_property
     def row(self) -> int:
         """Positions in one entry of the first axis."""
         return math.prod(self.output[1:])
 
 
+@lru_cache(maxsize=1024)
 def of_forward(geometry: ConvGeometry) -> Frame:
     """The correlation of the input; elements that no window reads are cropped."""
     pads = tuple((axis.before, axis.after - axis.remainder) for axis in geometry.axes)
@@ -54,6 +63,7 @@ def of_forward(geometry: ConvGeometry) -> Frame:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def of_grad_input(geometry: ConvGeometry) -> Frame:
     """The correlation of grad_output that is grad_input, for stride 1 (formulas.grad_input)."""
     pads = tuple((axis.reach - axis.before, axis.reach - axis.after) for axis in geometry.axes)
@@ -63,7 +73,8 @@ def of_grad_input(geometry: ConvGeometry) -> Frame:
     )  # fmt: skip
 
 
-def inside(frame: Frame) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+@lru_cache(maxsize=1024)
+def inside(frame: Frame) -> tuple[Slices, Slices]:
     """Where the input lies in the padded array, and which part of the input that is."""
     target, source = [], []
     for n, (before, after) in zip(frame.input, frame.pads, strict=True):
@@ -126,10 +137,12 @@ class Piece:
 
     @property
     def images(self) -> int:
+        """How many images it takes."""
         return self.last - self.first
 
     @property
     def rows(self) -> tuple[int, int]:
+        """The first row and the one after the last."""
         return self.top, self.bottom
 
 
@@ -145,7 +158,7 @@ def pieces(batch: int, frame: Frame, row_bytes: int, limit: int) -> Iterator[Pie
             yield Piece(first, min(first + images, batch), top, min(top + height, frame.output[0]))
 
 
-def tap_slices(frame: Frame, tap: Sequence[int], rows: tuple[int, int]) -> tuple[slice, ...]:
+def tap_slices(frame: Frame, tap: Sequence[int], rows: tuple[int, int]) -> Slices:
     """Where one tap of the kernel meets the padded array, for some rows of positions."""
     ends = [(0, n) for n in frame.output]
     ends[0] = rows

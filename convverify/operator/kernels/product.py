@@ -38,7 +38,7 @@ def prefers_onednn(like: Tensor) -> bool:
     return (
         like.dtype == torch.float32
         and like.device.type == "cpu"
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and _onednn() is not None
     )
 

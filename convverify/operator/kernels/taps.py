@@ -11,14 +11,15 @@ from torch import Tensor
 
 from convverify.geometry import ConvGeometry, Sizes
 from convverify.operator.kernels import frame as frames
+from convverify.operator.kernels.frame import Slices
 
-Meeting = tuple[tuple[slice, ...], tuple[slice, ...]]
+Meeting = tuple[Slices, Slices]
 
 
 def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_format, limit: int) -> Tensor:
     """The output; only products of elements that exist, none with padding."""
     output = x.new_zeros(geometry.output_shape).contiguous(memory_format=format)
-    kernel = k.unflatten(0, (geometry.groups, -1)).flatten(3)  # type: ignore[no-untyped-call]
+    kernel = k.unflatten(0, (geometry.groups, -1)).flatten(3)
     for number, (positions, elements) in _meetings(geometry):
         matrix = kernel[..., number].contiguous()  # [groups, out/groups, in/groups]
         for image in range(geometry.batch):
@@ -32,7 +33,7 @@ def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memor
                limit: int) -> Tensor:  # fmt: skip
     """The gradient with respect to the input."""
     result = g.new_zeros(geometry.input_shape).contiguous(memory_format=format)
-    kernel = k.unflatten(0, (geometry.groups, -1)).flatten(3)  # type: ignore[no-untyped-call]
+    kernel = k.unflatten(0, (geometry.groups, -1)).flatten(3)
     for number, (positions, elements) in _meetings(geometry):
         matrix = kernel[..., number].transpose(1, 2).contiguous()  # [groups, in/groups, out/groups]
         for image in range(geometry.batch):
@@ -76,7 +77,7 @@ def _positions(geometry: ConvGeometry, dim: int, tap: int) -> tuple[int, int]:
     return first, min(axis.output, (axis.input - 1 + shift) // axis.stride + 1)
 
 
-def _elements(geometry: ConvGeometry, tap: Sizes, first: Sizes, last: Sizes) -> tuple[slice, ...]:
+def _elements(geometry: ConvGeometry, tap: Sizes, first: Sizes, last: Sizes) -> Slices:
     return tuple(
         slice(
             axis.stride * start + axis.dilation * a - axis.before,

@@ -7,6 +7,8 @@ the first operand, so that the product comes out with channels first.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -58,15 +60,17 @@ def _correlate(frame: Frame, x: Tensor, kernel: Tensor, channels: int, format: t
     return output
 
 
-def _pieces(frame: Frame, x: Tensor, limit: int):  # type: ignore[no-untyped-def]
+def _pieces(frame: Frame, x: Tensor, limit: int) -> Iterator[tuple[Piece, Tensor]]:
     """Each piece with its windows, `[positions, taps * channels]`; the memory is used again for the next."""
     row_bytes = frame.row * frame.taps * x.shape[1] * x.element_size()
     buffer: Tensor | None = None
-    padded, images = None, (-1, -1)
+    padded: Tensor | None = None
+    images = (-1, -1)
     for piece in frames.pieces(x.shape[0], frame, row_bytes, limit):
         if images != (piece.first, piece.last):
             images = (piece.first, piece.last)
             padded = frames.pad_last(x[piece.first : piece.last], frame, padded)
+        assert padded is not None
         view = frames.windows_last(padded, frame, piece.rows)
         if buffer is None or buffer.shape != view.shape:
             buffer = x.new_empty(view.shape)
@@ -80,6 +84,3 @@ def _taps_between(k: Tensor) -> Tensor:
     for tap in range(taps.shape[2]):
         last[:, tap] = taps[:, :, tap]
     return last.flatten(1)
-
-
-__all__ = ["Piece", "forward", "grad_input", "grad_weight"]

@@ -1,0 +1,233 @@
+"""Run a traced program on symbols.
+
+Operations that only move elements (views, padding, flips, windows, copies) are done by torch itself, on
+tensors that hold, in place of values, the numbers of entries of a table; so views, strides and in-place
+writes mean here exactly what they mean in the program. Arithmetic is done on the entries of the table, in
+any algebra: polynomials (what is computed) or sets of degrees (how values enter).
+
+Imports torch: the rest of the derivation imports this module only where a program is looked at.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from convverify.derivation.traced import NotTraceableError
+
+V = TypeVar("V")
+
+MOVES = frozenset(
+    {
+        "alias", "as_strided", "cat", "clone", "constant_pad_nd", "contiguous", "copy_", "detach",
+        "diagonal", "expand", "flip", "im2col", "index", "index_select", "lift_fresh_copy", "narrow",
+        "new_zeros", "permute", "pixel_shuffle", "repeat", "reshape", "roll", "select", "select_backward",
+        "select_scatter", "slice", "slice_backward", "slice_scatter", "split", "split_with_sizes",
+        "squeeze", "stack", "t", "transpose", "unbind", "unfold", "unsafe_view", "unsqueeze", "view",
+        "zero_", "zeros", "zeros_like",
+    }
+)  # fmt: skip
+EMPTY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
+
+
+class UninitialisedError(Exception):
+    """The program uses memory that it has never written."""
+
+    def __str__(self) -> str:
+        return "it uses memory that was never written"
+
+
+@dataclass(frozen=True)
+class Algebra(Generic[V]):
+    """What the entries of the table are."""
+
+    zero: V
+    number: Callable[[int], V]
+    total_of_products: Callable[[Iterable[tuple[V, V]]], V]
+    total: Callable[[Iterable[V]], V]
+
+
+class Interpreter(Generic[V]):
+    """Runs a traced graph in an algebra; index 0 of the table is zero."""
+
+    def __init__(self, algebra: Algebra[V]) -> None:
+        self.algebra = algebra
+        self.table: list[V] = [algebra.zero]
+
+    def enter(self, values: Sequence[V], shape: Sequence[int]) -> Tensor:
+        """A tensor of new entries."""
+        start = len(self.table)
+        self.table += values
+        places = [0 if value == self.algebra.zero else start + at for at, value in enumerate(values)]
+        return torch.tensor(places, dtype=torch.float64).reshape(tuple(shape))
+
+    def read(self, places: Tensor) -> list[V]:
+        """The entries of a tensor in row-major order."""
+        return [self.entry(place) for place in places.reshape(-1).tolist()]
+
+    def entry(self, place: float) -> V:
+        """One entry; memory that was never written holds NaN in place of a number.
+
+        Raises:
+            UninitialisedError: it is such memory.
+        """
+        if place != place:  # noqa: PLR0124  NaN alone differs from itself
+            raise UninitialisedError
+        return self.table[int(place)]
+
+    def run(self, module: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of the graph.
+
+        Raises:
+            NotTraceableError: an operation of the graph is not known.
+            UninitialisedError: memory is used that was never written.
+        """
+        given = iter(inputs)
+        values: dict[torch.fx.Node, Any] = {}
+        for node in module.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = next(given)
+            elif node.op == "get_attr":
+                values[node] = self._constant(getattr(module, str(node.target)))
+            elif node.op == "output":
+                return [values[result] for result in node.args[0]]
+            else:
+                arguments = torch.fx.map_arg(node.args, lambda other: values[other])
+                options = torch.fx.map_arg(node.kwargs, lambda other: values[other])
+                values[node] = self._apply(node.target, arguments, options)
+        raise NotTraceableError("the graph has no output")
+
+    def _apply(self, target: Any, arguments: Any, options: Any) -> Any:
+        name = str(getattr(target, "_opname", getattr(target, "__name__", target))).lstrip("_")
+        if name == "getitem":
+            return arguments[0][arguments[1]]
+        if name in ("to_copy", "to"):
+            return arguments[0].clone()
+        if name in MOVES | EMPTY:
+            return _moved(name, target, arguments, options)
+        in_place, base = name.endswith("_"), name.rstrip("_")
+        if base not in _ARITHMETIC:
+            raise NotTraceableError(f"the operation {target} is opaque: its arithmetic is not in the graph")
+        into = options.get("out", arguments[0] if in_place else None)
+        rest = {key: value for key, value in options.items() if key != "out"}
+        result = _ARITHMETIC[base](self, *arguments, **rest)
+        return result if into is None else into.copy_(result)
+
+    def _constant(self, tensor: Tensor) -> Tensor:
+        """A tensor that the program holds; integers stay what they are, for they may be indices."""
+        if not tensor.is_floating_point():
+            return tensor
+        return self._numbers(tensor.reshape(-1).tolist(), tensor.shape)
+
+    def _numbers(self, numbers: Sequence[Any], shape: Sequence[int]) -> Tensor:
+        if any(number != int(number) for number in numbers):
+            raise NotTraceableError("a constant that is not an integer")
+        return self.enter([self.algebra.number(int(number)) for number in numbers], shape)
+
+    def _operand(self, value: Any) -> Tensor:
+        if not isinstance(value, Tensor):
+            return self._numbers([value], ())
+        if not value.is_floating_point():
+            return self._numbers(value.reshape(-1).tolist(), value.shape)
+        return value
+
+    def add(self, one: Any, other: Any, alpha: Any = 1) -> Tensor:
+        """one + alpha * other."""
+        if alpha != 1:
+            other = self.multiply(other, alpha)
+        left, right = _broadcast(self._operand(one), self._operand(other))
+        pairs = zip(self.read(left), self.read(right), strict=True)
+        return self.enter([self.algebra.total(pair) for pair in pairs], left.shape)
+
+    def subtract(self, one: Any, other: Any, alpha: Any = 1) -> Tensor:
+        """one - alpha * other."""
+        return self.add(one, other, -alpha)
+
+    def multiply(self, one: Any, other: Any) -> Tensor:
+        """one * other, elementwise."""
+        left, right = _broadcast(self._operand(one), self._operand(other))
+        pairs = zip(self.read(left), self.read(right), strict=True)
+        return self.enter([self.algebra.total_of_products([pair]) for pair in pairs], left.shape)
+
+    def filled(self, one: Tensor, value: Any) -> Tensor:
+        """A number in the shape of a tensor."""
+        return self._operand(value).expand(one.shape)
+
+    def negate(self, one: Tensor) -> Tensor:
+        """-one."""
+        return self.multiply(one, -1)
+
+    def sum(self, one: Tensor, dims: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+        """The sum over some axes, or all."""
+        dims = list(range(one.dim())) if dims is None or dims == [] else dims
+        dims = [dim % one.dim() for dim in ([dims] if isinstance(dims, int) else dims)]
+        kept = [dim for dim in range(one.dim()) if dim not in dims]
+        rows = one.permute(*kept, *dims).reshape([*(one.shape[dim] for dim in kept), -1])
+        flat = rows.reshape(-1, rows.shape[-1]) if rows.numel() else rows.reshape(0, 0)
+        shape = (
+            [1 if dim in dims else one.shape[dim] for dim in range(one.dim())] if keepdim else rows.shape[:-1]
+        )
+        return self.enter([self.algebra.total(self.read(row)) for row in flat], shape)
+
+    def matmul(self, one: Tensor, other: Tensor) -> Tensor:
+        """mm and bmm."""
+        entry = self.entry
+        values = []
+        for left, right in zip(_matrices(one), _matrices(other), strict=True):
+            columns = list(zip(*right, strict=True))
+            for row, column in itertools.product(left, columns):
+                # a product with zero is zero, unless its other factor was never written
+                used = ((a, b) for a, b in zip(row, column, strict=True) if a * b != 0)
+                pairs = [(entry(a), entry(b)) for a, b in used]
+                values.append(self.algebra.total_of_products(pairs))
+        return self.enter(values, (*one.shape[:-1], other.shape[-1]))
+
+    def addcmul(self, start: Tensor, one: Any, other: Any, value: Any = 1) -> Tensor:
+        """start + value * one * other."""
+        return self.add(start, self.multiply(one, other), value)
+
+    def addmm(self, start: Tensor, one: Tensor, other: Tensor, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        """addmm and baddbmm."""
+        return self.add(self.multiply(start, beta), self.matmul(one, other), alpha)
+
+
+def _moved(name: str, target: Any, arguments: Any, options: Any) -> Any:
+    """An operation that only moves elements, done by torch on the numbers of the entries."""
+    fixed = ("dtype", "device", "layout", "pin_memory")
+    options = {key: value for key, value in options.items() if key not in fixed}
+    if name in ("zeros", "empty", "empty_strided"):
+        options["dtype"] = torch.float64
+    if name == "constant_pad_nd" and len(arguments) > 2 and arguments[2] != 0:
+        raise NotTraceableError("padding with something other than zero")
+    result = target(*arguments, **options)
+    return result.fill_(float("nan")) if name in EMPTY else result
+
+
+def _broadcast(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    shape = torch.broadcast_shapes(one.shape, other.shape)
+    return one.expand(shape), other.expand(shape)
+
+
+def _matrices(tensor: Tensor) -> list[list[list[float]]]:
+    return tensor.tolist() if tensor.dim() == 3 else [tensor.tolist()]
+
+
+_ARITHMETIC: dict[str, Callable[..., Tensor]] = {
+    "add": Interpreter.add,
+    "sub": Interpreter.subtract,
+    "rsub": lambda self, one, other, alpha=1: self.subtract(other, one, alpha),
+    "mul": Interpreter.multiply,
+    "neg": Interpreter.negate,
+    "fill": Interpreter.filled,
+    "sum": Interpreter.sum,
+    "mm": Interpreter.matmul,
+    "bmm": Interpreter.matmul,
+    "addcmul": Interpreter.addcmul,
+    "addmm": Interpreter.addmm,
+    "baddbmm": Interpreter.addmm,
+}

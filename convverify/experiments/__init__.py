@@ -1,0 +1,1 @@
+"""Experiments that train with the operator instead of checking it call by call."""

@@ -1,0 +1,43 @@
+"""How fast an operator is, so that no case is begun that the budget cannot pay for."""
+
+from __future__ import annotations
+
+import math
+
+from convverify.case import ConvCase
+from convverify.geometry import ConvGeometry
+
+_WORTH_PREDICTING = 4000
+
+
+class Pace:
+    """The least seconds that an operator has taken for each product, sample, pixel and channel pair.
+
+    An operator in plain loops takes its time for one of these; whichever it is, its least pace bounds from
+    below what a larger case will take.
+    """
+
+    def __init__(self) -> None:
+        self.least = [math.inf] * len(_measures(ConvGeometry(1, 1, 1, (1,), (1,), (1,), (0,), (1,))))
+
+    @staticmethod
+    def size(geometry: ConvGeometry) -> int:
+        """What cases are sorted by, so that smaller ones tell of larger ones."""
+        return sum(_measures(geometry))
+
+    def note(self, case: ConvCase, elapsed_seconds: float) -> None:
+        """Learn from a case that was run."""
+        paces = (elapsed_seconds / max(1, measure) for measure in _measures(case.geometry))
+        self.least = list(map(min, self.least, paces))
+
+    def predict(self, case: ConvCase) -> float:
+        """At least so many seconds; 0 where the case is small or nothing is known yet."""
+        measures = _measures(case.geometry)
+        if max(measures) < _WORTH_PREDICTING or math.inf in self.least:
+            return 0.0
+        return max(pace * measure for pace, measure in zip(self.least, measures, strict=True))
+
+
+def _measures(g: ConvGeometry) -> tuple[int, ...]:
+    pixels = g.batch * math.prod(g.output_size)
+    return g.products, g.batch, pixels, g.in_channels * g.out_channels // g.groups

@@ -1,0 +1,186 @@
+"""The layer table: who may import whom, read from the source."""
+
+import ast
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import convverify
+
+ROOT = Path(convverify.__file__).parent
+ANY = {"*"}
+TORCH = {"torch"}
+SIZES = {"geometry"}
+CASES = SIZES | {"case", "comparison", "layouts", "values"}
+OPERATORS = CASES | {"target", "domain"}
+CHECKS = OPERATORS | {
+    "definition", "formulas", "operator", "reference", "demand", "theorem_ids", "process_state", "corners", "shapes",
+}  # fmt: skip
+DRAWING = CHECKS | {"strategies", "properties", "mutants", "budget", "results"}
+
+# module: what it may import of convverify, and what of other distributions. "*" is everything.
+LAYERS: dict[str, tuple[set[str], set[str]]] = {
+    "geometry": (set(), set()),
+    "results": (set(), set()),
+    "theorem_ids": (set(), set()),
+    "budget": (set(), set()),
+    "definition": (SIZES, set()),
+    "formulas": (SIZES, set()),
+    "corners": (SIZES, set()),
+    "shapes": (SIZES, set()),
+    "comparison": (set(), TORCH),
+    "layouts": (set(), TORCH),
+    "values": (set(), TORCH),
+    "process_state": (set(), TORCH | {"numpy"}),
+    "environment": (set(), TORCH | {"numpy", "hypothesis"}),
+    "derivation": (SIZES | {"definition", "formulas", "theorem_ids"}, TORCH | {"sympy", "z3", "cvc5"}),
+    "operator": (SIZES | {"formulas"}, TORCH),
+    "case": (CASES, TORCH),
+    "domain": (CASES, set()),
+    "demand": ({"case"}, set()),
+    "coverage": ({"case"}, set()),
+    "target": (CASES | {"domain"}, TORCH),
+    "reference": (CASES | {"definition", "formulas", "operator"}, TORCH),
+    "properties": (CHECKS, TORCH),
+    "mutants": (SIZES | {"formulas", "operator"}, TORCH),
+    "strategies": (CASES | {"domain", "demand"}, {"hypothesis"}),
+    "examine": (CHECKS | {"properties"}, TORCH),
+    "counterexample": (CHECKS | {"properties", "examine", "results"}, TORCH | {"numpy"}),
+    "diagnosis": (CHECKS | {"properties", "mutants"}, TORCH),
+    "runner": (
+        DRAWING | {"examine", "counterexample", "diagnosis", "coverage", "environment", "__version__"},
+        TORCH | {"hypothesis"},
+    ),
+    "isolation": ({"results", "__version__"}, set()),
+    "report": ({"results"}, {"jinja2"}),
+    "refused": (ANY, ANY),
+    "worker": (ANY, ANY),
+    "kill_matrix": (ANY, ANY),
+    "experiments": (ANY, ANY),
+    "cli": (ANY, ANY),
+    "pytest_plugin": (ANY, ANY),
+    "__init__": (ANY, ANY),
+    "__main__": (ANY, ANY),
+}
+
+
+def _source_files() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def _unit(file: Path) -> str:
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def _imported(text: str) -> list[str]:
+    """The full names of all that a source text imports, inside functions too."""
+    names = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            names += [f"{module}.{alias.name}" for alias in node.names] if module == "convverify" else [module]
+    return names
+
+
+def _imports_by_unit() -> dict[str, tuple[set[str], set[str]]]:
+    found: dict[str, tuple[set[str], set[str]]] = defaultdict(lambda: (set(), set()))
+    for file in _source_files():
+        unit = _unit(file)
+        for name in _imported(file.read_text(encoding="utf-8")):
+            first, *rest = name.split(".")
+            if first == "convverify" and rest and rest[0] != unit:
+                found[unit][0].add(rest[0])
+            elif first != "convverify" and first not in sys.stdlib_module_names:
+                found[unit][1].add(first)
+    return found
+
+
+IMPORTS = _imports_by_unit()
+
+
+def test_every_module_has_a_place_in_the_layer_table():
+    assert {_unit(file) for file in _source_files()} <= set(LAYERS)
+
+
+@pytest.mark.parametrize("unit", sorted(IMPORTS))
+def test_module_imports_only_what_its_layer_may(unit: str):
+    inside, outside = IMPORTS[unit]
+    may_inside, may_outside = LAYERS[unit]
+    assert may_inside == ANY or not inside - may_inside, f"{unit} imports {sorted(inside - may_inside)}"
+    assert may_outside == ANY or not outside - may_outside, f"{unit} imports {sorted(outside - may_outside)}"
+
+
+def test_the_layer_table_has_no_cycle():
+    """Each restricted module comes after all that it may import, so that the layers are layers."""
+    left = {unit: inside - {"__version__"} - {unit} for unit, (inside, _) in LAYERS.items() if inside != ANY}
+    while left:
+        lowest = {unit for unit, inside in left.items() if not inside & set(left)}
+        assert lowest, f"a cycle among {sorted(left)}"
+        left = {unit: inside for unit, inside in left.items() if unit not in lowest}
+
+
+def test_imports_are_absolute():
+    relative = [
+        (str(file), name)
+        for file in _source_files()
+        for name in _imported(file.read_text(encoding="utf-8"))
+        if name.startswith(".")
+    ]
+    assert not relative
+
+
+def test_the_reader_of_imports_sees_lazy_and_aliased_ones():
+    text = "import a.b as c\ndef f():\n    from convverify import runner\n    from d.e import g\n"
+    assert _imported(text) == ["a.b", "convverify.runner", "d.e"]
+
+
+def test_no_source_file_is_longer_than_a_thousand_lines():
+    lengths = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in _source_files()}
+    assert {name: length for name, length in lengths.items() if length > 1000} == {}
+
+
+HEAVY = ("torch", "numpy", "sympy", "hypothesis", "click", "jinja2", "rich")
+
+
+def _modules_after(statement: str) -> set[str]:
+    """The heavy distributions that a fresh interpreter has loaded after a statement."""
+    code = f"{statement}\nimport sys\nprint(*(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "may"),
+    [
+        ("import convverify", set()),
+        ("import convverify.geometry, convverify.results, convverify.theorem_ids", set()),
+        ("import convverify.formulas, convverify.definition", set()),
+        ("import convverify.report", {"jinja2"}),
+        ("import convverify.isolation", set()),
+        ("import convverify.cli", {"click"}),
+        ("import convverify.cli.verify", {"click", "rich", "jinja2"}),
+    ],
+)
+def test_importing_loads_nothing_heavy(statement: str, may: set[str]):
+    assert _modules_after(statement) <= may
+
+
+def test_a_public_name_loads_what_it_needs_and_no_more():
+    assert "torch" not in _modules_after("import convverify; convverify.ConvGeometry; convverify.Outcome")
+    assert "torch" in _modules_after("import convverify; convverify.conv2d")
+
+
+@pytest.mark.parametrize("name", convverify.__all__)
+def test_every_public_name_is_there(name: str):
+    assert getattr(convverify, name) is not None
+    assert name in dir(convverify)
+
+
+def test_an_unknown_public_name_is_refused_by_name():
+    with pytest.raises(AttributeError, match="no attribute 'conv4d'"):
+        convverify.conv4d  # noqa: B018 - the access is what is tested

@@ -1,0 +1,373 @@
+import random
+import re
+import threading
+import time
+
+import numpy as np
+import operators
+import pytest
+import torch
+
+import convverify
+from convverify import process_state, runner, shapes
+from convverify.budget import BUDGETS, Budget
+from convverify.case import ConvCase
+from convverify.comparison import Equation
+from convverify.demand import Demand
+from convverify.domain import DomainError
+from convverify.examine import Kind, examine
+from convverify.properties import CATALOGUE, UnknownPropertyError, named
+from convverify.properties.base import Property
+from convverify.results import Outcome
+from convverify.runner import ChoiceError, verify
+from convverify.target import Target, TargetError
+
+FORWARD = ("forward_equals_torch",)
+FAST = (
+    "forward_equals_definition", "forward_equals_torch", "gradients_equal_formulas", "gradients_are_adjoint",
+    "grad_output_layout_is_irrelevant", "operands_are_unchanged",
+)  # fmt: skip
+
+
+def outcome(operator: object, name: str = "forward_equals_torch", **options: object) -> convverify.Result:
+    return verify(operator, "quick", properties=(name,), **{"secret_seed": 1, **options}).results[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("operator", [torch.nn.functional.conv2d, convverify.conv2d], ids=["torch", "shipped"])
+def test_right_operator_passes_the_quick_catalogue(operator: object, seed: int):
+    run = verify(operator, "quick", seed=seed)
+    right = ("passed", "unsupported", "known failure")
+    unexpected = [(r.property, r.outcome, r.reason) for r in run.results if r.outcome not in right]
+    assert not unexpected
+    assert run.outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("name", ["Conv2d", "nn.Conv2d"])
+def test_right_module_class_passes(name: str):
+    module = convverify.Conv2d if name == "Conv2d" else torch.nn.Conv2d
+    run = verify(module, "quick", properties=(*FAST, "module_equals_nn_conv2d"))
+    assert run.outcome is Outcome.PASSED
+    assert all(result.cases for result in run.results)
+
+
+WRONG = {
+    operators.kernel_turned: "forward_equals_definition",
+    operators.padding_forgotten: "forward_equals_torch",
+    operators.dilation_ignored: "forward_equals_torch",
+    operators.square_only: "forward_equals_torch",
+    operators.returns_another_shape: "forward_equals_torch",
+    operators.returns_another_dtype: "forward_equals_torch",
+    operators.wrong_backward: "gradients_equal_formulas",
+}
+
+
+@pytest.mark.parametrize("operator", WRONG, ids=lambda operator: operator.__name__)
+def test_wrong_operator_is_falsified_with_a_small_case_that_fails_again(operator: object):
+    result = outcome(operator, WRONG[operator])
+    assert result.outcome is Outcome.FALSIFIED
+    example = result.counterexample
+    assert example is not None
+    assert example.reproducible
+    name, _, line = example.line.partition(": ")
+    case = ConvCase.parse(line)
+    assert name == WRONG[operator]
+    g = case.geometry
+    assert (g.batch, g.in_channels, g.out_channels, g.groups) == (1, 1, 1, 1)
+    assert sum(g.input_size) <= 4
+    assert sum(g.kernel_size) <= 3
+    assert (case.dtype, case.layout, case.values, case.bias) == ("float64", "contiguous", "integers", False)
+    again = examine(named(name), Target(operator), case)
+    assert again.kind is Kind.UNEQUAL
+    assert again.message == example.message
+    assert example.message == result.reason
+
+
+def test_padding_forgotten_shrinks_to_the_smallest_case():
+    example = outcome(operators.padding_forgotten).counterexample
+    assert example is not None
+    geometry = ConvCase.parse(example.line.partition(": ")[2]).geometry
+    assert geometry.input_shape == (1, 1, 1, 1)
+    assert geometry.weight_shape == (1, 1, 1, 1)
+    assert sorted(geometry.pads) == [(0, 0), (1, 1)]
+
+
+def test_counterexample_shows_both_values_and_a_script_that_runs():
+    example = outcome(operators.dilation_ignored).counterexample
+    assert example is not None
+    assert example.actual != example.expected
+    assert "import torch" in example.script
+    lines = [line for line in example.script.splitlines() if not line.startswith(("from operators", "operator ="))]
+    printed: list[tuple[object, ...]] = []
+    scope = {"operator": operators.dilation_ignored, "print": lambda *words, sep=" ": printed.append(words)}
+    exec("\n".join(lines), scope)
+    assert [words[:2] for words in printed] == [
+        ("operator", "output"),  # of a shape that has no gradient for the case's grad_output
+        ("torch", "output"),
+        ("torch", "gradients"),
+    ]
+    assert printed[0][2] != printed[1][2]
+
+
+def test_known_fault_is_called_by_its_name():
+    example = outcome(operators.kernel_turned).counterexample
+    assert example is not None
+    assert any(fault.startswith("kernel_flipped:") for fault in example.behaves_like)
+
+
+def test_operator_that_depends_on_its_calls_is_not_called_reproducible_or_is_caught_anyway():
+    result = outcome(operators.wrong_every_third_call())
+    assert result.outcome is Outcome.FALSIFIED
+    assert result.counterexample is not None
+
+
+def test_not_implemented_means_unsupported_and_the_rest_is_still_checked():
+    result = outcome(operators.groups_not_supported)
+    assert result.outcome is Outcome.PASSED
+    assert result.unsupported_cases > 0
+    assert result.cases > 0
+    assert "no groups here" in result.reason
+
+
+def test_operator_that_supports_nothing_is_inconclusive_never_passed():
+    def nothing(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        raise NotImplementedError("not yet")
+
+    run = verify(nothing, "quick", properties=FAST)
+    assert {result.outcome for result in run.results} == {Outcome.UNSUPPORTED}
+    assert all("not yet" in result.reason and not result.cases for result in run.results)
+    assert run.outcome is Outcome.INCONCLUSIVE
+    assert run.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        (operators.never_right, "RuntimeError: out of order"),
+        (operators.returns_none, "it returned None, not a tensor"),
+        (operators.returns_a_list, "it returned a list, not a tensor"),
+        (operators.exits, "SystemExit: 0"),
+    ],
+)
+def test_broken_operator_is_errored_and_says_how(operator: object, message: str):
+    run = verify(operator, "quick", properties=FAST)
+    assert {result.outcome for result in run.results} == {Outcome.ERRORED}
+    assert all(message in result.reason for result in run.results)
+    assert all(result.counterexample is not None for result in run.results)
+    assert run.outcome is Outcome.ERRORED
+    assert run.exit_code == 1
+
+
+def test_wrong_shape_is_named():
+    result = outcome(operators.returns_another_shape)
+    assert "output has shape [1, 1, 1, 1, 1], not [1, 1, 1, 1]" in result.reason
+
+
+def test_wrong_dtype_is_named():
+    assert "output has dtype torch.bfloat16, not torch.float64" in outcome(operators.returns_another_dtype).reason
+
+
+def test_hang_is_caught_and_ends_the_run(monkeypatch: pytest.MonkeyPatch):
+    short = Budget("quick", 5, 2.0, 0.1, 0.2, case_seconds=0.3, costly=False)
+    monkeypatch.setitem(BUDGETS, "quick", short)
+    started = time.perf_counter()
+    run = verify(operators.sleeps, "quick", properties=FAST)
+    assert time.perf_counter() - started < 10
+    first, *rest = run.results
+    assert first.outcome is Outcome.ERRORED
+    assert "did not come back within 0.3 s" in first.reason
+    assert first.counterexample is not None
+    assert {result.outcome for result in rest} == {Outcome.NOT_RUN}
+    assert all("hung" in result.reason for result in rest)
+
+
+def test_operator_is_never_asked_outside_its_domain():
+    calls: list[operators.Call] = []
+    text = "square, stride=1, padding<=1, dilation=1, groups=1, no bias, kernel=2|3, contiguous, dtype=float64"
+    run = verify(operators.recording(calls), "quick", domain=text)
+    assert run.outcome is Outcome.PASSED
+    assert run.domain == text
+    assert len(calls) > 200
+    for call in calls:
+        assert not call.bias
+        assert (call.stride, call.dilation, call.groups) == (1, 1, 1)
+        assert call.padding in (0, 1, "valid")
+        assert call.dtype is torch.float64
+        assert call.kernel_size in ((2, 2), (3, 3))
+        assert call.input_shape[-1] == call.input_shape[-2]
+
+
+def test_square_operator_is_wrong_outside_and_right_inside_its_domain():
+    assert outcome(operators.square_only).outcome is Outcome.FALSIFIED
+    assert outcome(operators.square_only, domain="square").outcome is Outcome.PASSED
+
+
+def test_prefix_operator_is_asked_only_what_it_takes():
+    run = verify(operators.input_and_weight, "quick")
+    assert not [(r.property, r.reason) for r in run.results if r.outcome.is_failure]
+    by_name = {result.property: result for result in run.results}
+    checked = by_name["forward_equals_torch"]
+    assert checked.outcome is Outcome.PASSED
+    assert checked.unsupported_cases > 0
+    assert "it takes no" in checked.reason
+    assert by_name["wrong_biases_are_refused"].outcome is Outcome.UNSUPPORTED
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_absent_device_is_not_run_and_never_passed():
+    run = verify(operators.torch_conv2d, "quick", "cuda", properties=FAST)
+    assert {result.outcome for result in run.results} == {Outcome.NOT_RUN}
+    assert all(result.cases == 0 and result.reason == "there is no cuda device here" for result in run.results)
+    assert run.outcome is Outcome.INCONCLUSIVE
+    both = verify(operators.torch_conv2d, "quick", "auto", properties=FORWARD)
+    assert [(r.device, r.outcome) for r in both.results] == [("cpu", Outcome.PASSED), ("cuda", Outcome.NOT_RUN)]
+    assert both.outcome is Outcome.INCONCLUSIVE
+
+
+def _cases_of(**options: object) -> list[str]:
+    plan = runner.plan_of(operators.torch_conv2d, "quick", properties=("input_layout_is_irrelevant",), **options)
+    seen: list[str] = []
+    plan.watch = lambda prop, case: seen.append(str(case))
+    plan.budget = Budget("quick", 20, 60.0, 0.2, 1.0, 20.0)
+    list(runner.execute(plan, runner.Counter()))
+    return seen
+
+
+def test_same_seeds_give_the_same_cases_and_others_give_others():
+    first = _cases_of(seed=3, secret_seed=5)
+    assert len(first) >= 20
+    assert first == _cases_of(seed=3, secret_seed=5)
+    assert first != _cases_of(seed=4, secret_seed=5)
+    other_secret = _cases_of(seed=3, secret_seed=6)
+    assert first != other_secret
+    assert first[: len(first) // 2] == other_secret[: len(first) // 2]
+
+
+def test_secret_seed_differs_from_run_to_run_and_is_told():
+    runs = [verify(operators.torch_conv2d, "quick", properties=("zero_steps_are_refused",)) for _ in range(3)]
+    assert len({run.secret_seed for run in runs}) > 1
+
+
+def test_process_state_is_restored_after_an_operator_that_changes_it():
+    def meddling(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(True)
+        torch.set_float32_matmul_precision("medium")
+        torch.backends.mkldnn.enabled = False
+        torch.nn.functional.conv2d = operators.kernel_turned
+        return operators.torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+    before = process_state.process_state()
+    result = outcome(meddling, "process_state_is_untouched")
+    after = process_state.process_state()
+    changed = {name for name in before if before[name] != after[name]} - {
+        "torch's random state", "Python's random state", "NumPy's random state",
+    }  # fmt: skip
+    assert result.outcome is Outcome.FALSIFIED
+    assert not changed
+    assert torch.nn.functional.conv2d is operators.torch_conv2d
+
+
+def test_verifying_leaves_the_callers_random_streams_alone():
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    expected = torch.rand(3), random.random(), np.random.random()
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    verify(operators.torch_conv2d, "quick", properties=FORWARD)
+    actual = torch.rand(3), random.random(), np.random.random()
+    assert torch.equal(actual[0], expected[0])
+    assert actual[1:] == expected[1:]
+
+
+def test_many_verifications_in_one_process_are_cheap_and_independent():
+    started = time.perf_counter()
+    for _ in range(20):
+        assert outcome(operators.kernel_turned, "forward_equals_definition").outcome is Outcome.FALSIFIED
+        assert outcome(operators.torch_conv2d, "zero_steps_are_refused").outcome is Outcome.PASSED
+    assert time.perf_counter() - started < 40
+
+
+def test_verification_works_on_another_thread_than_the_main_one():
+    found: list[Outcome] = []
+    thread = threading.Thread(target=lambda: found.append(outcome(operators.torch_conv2d).outcome))
+    thread.start()
+    thread.join()
+    assert found == [Outcome.PASSED]
+
+
+def test_results_come_in_the_order_of_the_catalogue_and_one_by_one():
+    told: list[str] = []
+    names = [prop.name for prop in CATALOGUE if prop.name in FAST]
+    run = verify(operators.torch_conv2d, "quick", properties=names, progress=lambda r: told.append(r.property))
+    assert told == names == [result.property for result in run.results]
+
+
+def test_fail_fast_leaves_the_rest_not_run():
+    run = verify(operators.kernel_turned, "quick", properties=FAST, fail_fast=True)
+    assert run.results[0].outcome is Outcome.FALSIFIED
+    assert {result.outcome for result in run.results[1:]} == {Outcome.NOT_RUN}
+    assert run.results[1].reason == "forward_equals_definition failed first"
+
+
+def test_named_shapes_are_checked_instead_of_drawn_cases():
+    layers = shapes.named("lenet")
+    calls: list[operators.Call] = []
+    run = verify(operators.recording(calls), "quick", properties=FORWARD, shapes=layers)
+    assert run.results[0].cases == len(layers)
+    assert {call.input_shape[1:] for call in calls} == {g.input_shape[1:] for g in layers}
+
+
+def test_a_passing_run_says_what_it_established_and_where_it_looked():
+    run = verify(operators.torch_conv2d, "quick", properties=("forward_equals_definition",))
+    result = run.results[0]
+    assert re.fullmatch(r"exact on \d+ cases", result.established)
+    assert 0 < int(result.established.split()[2]) <= result.cases
+    assert result.miss_probability is not None
+    assert result.miss_probability < 1e-10
+    assert sum(run.coverage["dtype"].values()) == result.cases
+    assert run.environment["torch"] == torch.__version__
+    assert run.version == convverify.__version__
+
+
+def test_zeros_alone_establish_nothing():
+    def vacuous(op: Target, case: ConvCase):
+        yield Equation("nothing", torch.zeros(3), torch.zeros(3))
+
+    prop = Property("vacuous", "none", "Zero is zero.", (), "", vacuous, Demand())
+    plan = runner.Plan(Target(operators.torch_conv2d), BUDGETS["quick"], properties=(prop,))
+    (result,) = runner.execute(plan, runner.Counter())
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert result.reason == "every case compared zeros alone"
+
+
+def test_rounding_up_to_a_transforms_bound_is_inexact():
+    def noisy(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        output = operators.torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
+        return output + torch.finfo(output.dtype).eps * output.abs().amax(tuple(range(output.dim())), keepdim=True)
+
+    result = outcome(noisy)
+    assert result.outcome is Outcome.INEXACT
+    assert result.counterexample is None
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"budget": "huge"}, ChoiceError, "budget 'huge' is not one of quick, standard, thorough"),
+        ({"device": "tpu"}, ChoiceError, "device 'tpu' is not one of cpu, cuda, auto"),
+        ({"domain": "round"}, DomainError, "domain part 'round' is none of"),
+        ({"properties": ("forward_equals_torhc",)}, UnknownPropertyError, "did you mean forward_equals_torch"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_refused(options: dict[str, object], error: type[Exception], message: str):
+    with pytest.raises(error, match=message):
+        verify(operators.torch_conv2d, **options)
+
+
+@pytest.mark.parametrize("operator", [None, 7, "no colon", lambda x: x])
+def test_what_is_no_operator_is_refused(operator: object):
+    with pytest.raises(TargetError):
+        verify(operator, "quick", properties=FORWARD)
