@@ -7,6 +7,7 @@ peer as it would mislead its user.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from convverify.target import Target, Unsupported
 Trial = Callable[[], object]
 Trials = Iterator[Trial]
 Peer = Callable[[Target], Trials]
+_OPTIONS = ("stride", "padding", "dilation", "groups")
+_DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1}
 NAMESPACE = "convverify_benchmark"
 # Three ordinary geometries, small enough for a Jacobian by finite differences.
 SMALL = (
@@ -197,8 +200,20 @@ def _options(case: ConvCase) -> tuple[Any, ...]:
 
 
 def _call(op: Target, tensors: Any, options: Any) -> Any:
-    """Call the operator as its users do, with torch's full signature."""
-    return op(tensors[0], tensors[1], tensors[2] if len(tensors) > 2 else None, *options)
+    """Call the operator with torch's full signature."""
+    bias = tensors[2] if len(tensors) > 2 else None
+    return _as_used(op)(tensors[0], tensors[1], bias, **dict(zip(_OPTIONS, options, strict=True)))
+
+
+def _as_used(op: Target) -> Callable[..., Any]:
+    """The operator itself, if it takes torch's options by name as users write them; else the target adapts."""
+    if isinstance(op.operator, type):
+        return op
+    try:
+        inspect.signature(op.operator).bind(None, None, None, **dict.fromkeys(_OPTIONS))
+    except TypeError:
+        return op
+    return op.operator
 
 
 def _in_order(op: Target) -> Callable[..., Any]:
@@ -234,9 +249,6 @@ def _claimed(op: Target, arguments: tuple[Any, ...], named: dict[str, Any]) -> b
     return op.domain.allows(ConvCase(geometry, len(tensors) > 2, dtype))
 
 
-_DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1}
-
-
 def _pair(size: Any) -> Any:
     return (size, size) if isinstance(size, int) else size
 
@@ -245,7 +257,7 @@ def _compare_with_torch(op: Target, arguments: tuple[Any, ...], named: dict[str,
     """Output and gradients against torch's."""
     leaves = [a for a in arguments if a is not None]
     results = []
-    for function in (op, F.conv2d):
+    for function in (_as_used(op), F.conv2d):
         output = function(*arguments, **named)
         cotangent = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).reshape(output.shape)
         try:
@@ -278,12 +290,12 @@ def _opcheck_called(op: Target, case: ConvCase) -> None:
 
 def _check_sample(op: Target, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
     leaves = [a for a in arguments if a is not None]
-    gradcheck(lambda *tensors: op(*tensors, **named), leaves, fast_mode=True)
+    gradcheck(lambda *tensors: _as_used(op)(*tensors, **named), leaves, fast_mode=True)
 
 
 def _must_refuse(op: Target, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
     try:
-        op(*arguments, **named)
+        _as_used(op)(*arguments, **named)
     except Exception:
         return
     raise AssertionError(f"{named} on {[list(a.shape) for a in arguments]} was computed, not refused")

@@ -54,6 +54,11 @@ class Pair(NamedTuple):
     verifier: str
 
 
+def pair_of(row: Row) -> Pair:
+    """The pair that a row is about."""
+    return Pair(row["operator"], row["kind"], row["verifier"])
+
+
 def corpus() -> dict[tuple[str, str], Mutant | Control]:
     """Every mutant and control, by name and kind."""
     operators: dict[tuple[str, str], Mutant | Control] = {(m.name, "mutant"): m for m in MUTANTS}
@@ -177,7 +182,7 @@ def logged(log: Path, asked: Sequence[Pair], seed: int) -> dict[Pair, Row]:
         except json.JSONDecodeError:
             continue
         if row["seed"] == seed:
-            found[Pair(row["operator"], row["kind"], row["verifier"])] = row
+            found[pair_of(row)] = row
     return {pair: found[pair] for pair in asked if pair in found}
 
 
@@ -189,7 +194,7 @@ def complete(asked: Sequence[Pair], log: Path, seed: int, limit: float, jobs: in
         for row in rows(left, seed, limit, jobs) if left else ():
             file.write("\n" * (file.tell() > 0) + json.dumps(row))
             file.flush()
-            known[Pair(row["operator"], row["kind"], row["verifier"])] = row
+            known[pair_of(row)] = row
             print(f"{len(known)}/{len(asked)}", *(row[k] for k in ("operator", "verifier", "verdict", "seconds")))
     return [known[pair] for pair in asked]
 
