@@ -23,6 +23,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Row]:
             "controls": len(controls), "alarms": alarms,
             "unsupported": _count(own, "unsupported"), "lost": _count(own, "lost"),
             "median_seconds": statistics.median(row["seconds"] for row in own),
+            "median_seconds_on_controls": statistics.median([row["seconds"] for row in controls] or [0.0]),
             "median_cpu_seconds": statistics.median(row["cpu_seconds"] for row in own),
             "total_seconds": sum(row["seconds"] for row in own),
         }  # fmt: skip
@@ -36,7 +37,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Row]:
 def markdown(kept: dict[str, Any]) -> str:
     """The report."""
     rows: list[Row] = kept["rows"]
-    parts = [_introduction(kept), _table(rows), _notes(kept), _by_family(rows, kept["families"])]
+    parts = [_introduction(kept), _table(rows), _together(rows), _notes(kept), _by_family(rows, kept["families"])]
     parts += [_missed(rows), _alarms(rows)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -91,18 +92,32 @@ def _table(rows: Sequence[Row]) -> str:
     lines = [
         (
             "| verifier | mutants rejected | rate | controls rejected | nothing checked | lost | median s | "
-            f"total s | CPU time / {YARDSTICK} |"
+            f"on controls | total s | CPU time / {YARDSTICK} |"
         ),
-        "| --- |" + " --- |" * 8,
+        "| --- |" + " --- |" * 9,
     ]
     for verifier, e in summary(rows).items():
         rate = "" if e["kill_rate"] is None else f"{100 * e['kill_rate']:.1f} %"
         ratio = f"{e['ratio']:.3g}" if e.get("ratio") is not None else ""
         lines.append(
             f"| {verifier} | {e['kills']} of {e['mutants']} | {rate} | {e['alarms']} of {e['controls']} | "
-            f"{e['unsupported']} | {e['lost']} | {e['median_seconds']:.3f} | {e['total_seconds']:.0f} | {ratio} |"
+            f"{e['unsupported']} | {e['lost']} | {e['median_seconds']:.3f} | "
+            f"{e['median_seconds_on_controls']:.3f} | {e['total_seconds']:.0f} | {ratio} |"
         )
     return "\n".join(lines)
+
+
+def _together(rows: Sequence[Row]) -> str:
+    """What the other checks say if a single rejection is enough."""
+    peers = [row for row in rows if not row["verifier"].startswith("convverify")]
+    if not peers:
+        return ""
+    shares = []
+    for kind in ("mutant", "control"):
+        judged = {row["operator"] for row in peers if row["kind"] == kind}
+        rejected = {row["operator"] for row in peers if row["kind"] == kind and row["verdict"] == "rejected"}
+        shares.append(f"{len(rejected)} of {len(judged)} {kind}s")
+    return f"All checks but convverify together reject {' and '.join(shares)}."
 
 
 def _notes(kept: dict[str, Any]) -> str:
@@ -113,13 +128,16 @@ def _notes(kept: dict[str, Any]) -> str:
         else ""
     )
     return (
+        "Gradcheck compares an operator's gradients with its own output, so that a wrong output with matching "
+        "gradients is none of its concern; OpInfo's samples are compared with torch as well. "
         "A verifier stops at its first finding; convverify then shrinks and explains it, within its time. "
         "An operator that convverify calls inexact is not rejected. 'Nothing checked' are operators that "
         "refused every case of a verifier, or to which it does not apply: opcheck applies to the ops that an "
         "operator registers with torch, and 'opcheck, wrapped' registers each operator for the purpose. "
         f"'Lost' are those whose process died or took over {kept['limit_seconds']:g} s. Seconds were measured "
         "with other work on the machine: the last column, the ratio of the medians of CPU time, carries over "
-        f"better.{sample}\n\n"
+        "better. Convverify's budgets are seconds on the clock, so that on a busy machine it sees fewer cases "
+        f"than on a free one.{sample}\n\n"
         "The corpus was written by convverify's authors and holds what they thought of, in many families that "
         "the other checks never meant to cover; the table by family shows where each is at home. The layers "
         "of KernelBench's rule are smaller than its own, so that a CPU bears them."

@@ -85,6 +85,7 @@ def test_the_report_shows_what_was_counted(run, verifiers, report, tmp_path):
     assert "| opcheck, wrapped | 1 of 3 | 33.3 % | 0 of 2 | 0 | 0 |" in text
     assert "| convverify standard | 1 of 1 | 100.0 % | 0 of 0 | 0 | 0 |" in text
     assert text.count("None.") == 2
+    assert "All checks but convverify together reject 3 of 3 mutants and 0 of 2 controls." in text
     pytest.importorskip("matplotlib")
     report.plot(rows, tmp_path / "plot.svg")
     assert "convverify quick (3/3)" in (tmp_path / "plot.svg").read_text().replace("&#40;", "(")
