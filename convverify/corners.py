@@ -45,6 +45,12 @@ CORNERS = tuple(
             "n1 c1->1 i4x6 k2x2 s1x1 p1x1 d3x3 g1",
             "n1 c5->7 i6x6 k3x1 s1x1 p1x0 d1x1 g1",
             "n1 c7->5 i6x6 k1x3 s1x1 p0x1 d1x1 g1",
+            "n1 c1->1 i4x4 k3x3 s1x1 p0x0 d1x1 g1",  # the least that every kernel takes
+            "n2 c2->3 i6x7 k3x3 s1x1 p1x1 d1x1 g1",
+            "n1 c3->2 i8x9 k3x3 s1x1 p0x0 d1x1 g1",
+            "n2 c4->6 i5x6 k1x1 s1x1 p0x0 d1x1 g1",
+            "n2 c3->2 i7x7 k5x5 s1x1 p2x2 d1x1 g1",
+            "n1 c2->2 i8x8 k3x3 s2x2 p1x1 d1x1 g1",
         ),
     )
 )
@@ -64,6 +70,9 @@ LAYERS = tuple(
             "n2 c32->48 i17x40 k3x3 s1x1 p2x2 d2x2 g1",
             "n130 c4->6 i9x8 k3x3 s1x1 p1x1 d1x1 g1",
             "n1 c2->2 i300x290 k3x3 s1x1 p1x1 d1x1 g1",
+            "n1 c17->2 i256x258 k1x1 s1x1 p0x0 d1x1 g1",  # more than 2**20 elements
+            "n1 c2->17 i256x258 k1x1 s1x1 p0x0 d1x1 g1",
+            "n1 c65->1 i256x258 k1x1 s1x1 p0x0 d1x1 g1",  # more than 2**22
             "n1 c1->1 i40x41 k19x23 s1x1 p9x11 d1x1 g1",
             "n66000 c1->1 i2x2 k2x1 s1x1 p0x0 d1x1 g1",  # more than 2**16 samples
         ),
@@ -98,6 +107,8 @@ def sweep() -> Iterator[ConvGeometry]:
         if size <= 65:
             yield from _geometry(input_size=(size + 1, 3), kernel_size=(size, 2), in_channels=1)
             yield from _geometry(input_size=(3, size + 1), kernel_size=(2, size), in_channels=1)
+        if size <= 34:
+            yield from _geometry(input_size=(size, size), kernel_size=(3, 3), padding=(1, 1), in_channels=1)
         if size <= 12:
             yield from _geometry(input_size=(size + 2, size + 1), kernel_size=(size, size), in_channels=1)
     for step in range(1, 18):

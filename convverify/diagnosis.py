@@ -1,4 +1,4 @@
-"""From a counterexample to a named cause: known faults that give the very same values.
+"""From a counterexample to a named cause: known faults that give the very same values, and what is computed.
 
 The table of known faults is the table of mutants. A fault is named only where the mutant returns what the
 operator returns, bit for bit, on the counterexample, on the case it was shrunken from, and on further data.
@@ -6,6 +6,7 @@ operator returns, bit for bit, on the counterexample, on the case it was shrunke
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from convverify import mutants
 from convverify.case import ConvCase
+from convverify.derivation.readback import readback
 from convverify.properties.base import Property
 from convverify.target import Target
 
@@ -22,6 +24,9 @@ FAMILIES = (
     mutants.forward, mutants.gradients, mutants.second_order, mutants.geometry, mutants.groups, mutants.layout,
     mutants.precision, mutants.special_values, mutants.transforms,
 )  # fmt: skip
+
+MOST_READ_BACK = 100
+MOST_LINES = 8
 
 Trace = list[tuple[str, object]]
 
@@ -62,3 +67,16 @@ def _equal(one: object, other: object) -> bool:
         alike = one.shape == other.shape and one.dtype == other.dtype
         return alike and bool(torch.isclose(one, other, rtol=0, atol=0, equal_nan=True).all())
     return type(one) is type(other) and bool(one == other)
+
+
+def read_back(op: Target, case: ConvCase) -> str:
+    """What the operator computes on a small geometry, as polynomials, where it differs from the theorem."""
+    geometry = case.geometry
+    if math.prod(geometry.input_shape) * math.prod(geometry.weight_shape) > MOST_READ_BACK:
+        return ""
+    try:
+        lines = list(readback(op, geometry).lines(only_wrong=True))
+    except Exception:  # it may refuse unit tensors, or be no bilinear map: then there is nothing to show
+        return ""
+    more = [f"... and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+    return "\n".join([*lines[:MOST_LINES], *more])

@@ -103,7 +103,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise OperatorHang
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again and again: a destructor swallows exceptions
     try:
         yield
     finally:

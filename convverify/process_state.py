@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ def process_state() -> State:
         "the default device": str(torch.get_default_device()),
         "cuDNN's flags": (torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32),
         "oneDNN's flag": torch.backends.mkldnn.enabled,
-        "torch's conv2d": (functional.conv2d, torch.conv2d, torch.autograd.grad, torch.equal, torch.allclose),
+        "torch's functions": (functional.conv2d, torch.conv2d, torch.autograd.grad, torch.equal, torch.allclose),
     }
 
 
@@ -44,15 +46,42 @@ def advance_random_states() -> None:
     np.random.random()
 
 
+@contextlib.contextmanager
+def kept() -> Iterator[State]:
+    """The state of the process, random generators included, put back at the end."""
+    state = process_state()
+    generators = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    try:
+        yield state
+    finally:
+        restore(state)
+        torch.set_rng_state(generators[0])
+        random.setstate(generators[1])
+        np.random.set_state(generators[2])
+
+
 def restore(state: State) -> None:
     """Put back what an operator may have changed, so that it harms no later check."""
-    torch.set_default_dtype(state["the default dtype"])
-    if torch.get_num_threads() != state["the number of threads"]:
-        torch.set_num_threads(state["the number of threads"])
-    torch.set_grad_enabled(state["grad mode"])
-    torch.use_deterministic_algorithms(state["deterministic algorithms"])
-    torch.set_anomaly_enabled(state["anomaly mode"])
-    torch.set_float32_matmul_precision(state["matmul precision"])
-    torch.set_flush_denormal(state["subnormal numbers"] == "0.0")
-    functional.conv2d, torch.conv2d, torch.autograd.grad, torch.equal, torch.allclose = state["torch's conv2d"]
-    torch.backends.mkldnn.enabled = state["oneDNN's flag"]
+    now = process_state()
+    for name, put in _SETTERS.items():
+        if now[name] != state[name]:
+            put(state[name])
+
+
+def _put_functions(functions: tuple[Any, ...]) -> None:
+    functional.conv2d, torch.conv2d, torch.autograd.grad, torch.equal, torch.allclose = functions
+
+
+# not through torch.backends, whose flags refuse to be set once torch's own tests have been imported
+_SETTERS: dict[str, Callable[[Any], object]] = {
+    "the default dtype": torch.set_default_dtype,
+    "the number of threads": torch.set_num_threads,
+    "grad mode": torch.set_grad_enabled,
+    "deterministic algorithms": torch.use_deterministic_algorithms,
+    "anomaly mode": torch.set_anomaly_enabled,
+    "matmul precision": torch.set_float32_matmul_precision,
+    "subnormal numbers": lambda value: torch.set_flush_denormal(value == "0.0"),
+    "the default device": torch.set_default_device,
+    "oneDNN's flag": torch._C._set_mkldnn_enabled,
+    "torch's functions": _put_functions,
+}

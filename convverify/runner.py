@@ -21,18 +21,21 @@ from convverify.budget import BUDGETS, Budget
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.coverage import features
-from convverify.diagnosis import behaves_like
+from convverify.diagnosis import behaves_like, read_back
 from convverify.examine import Finding, Kind, examine
 from convverify.geometry import ConvGeometry
-from convverify.pace import Pace
+from convverify.pace import Clock, Pace
 from convverify.properties import CATALOGUE, named
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result, Run
-from convverify.strategies import cases, smaller_cases, some_layout
+from convverify.strategies import cases, no_foreign_constants, smaller_cases, some_layout
 from convverify.target import Target, load
 from convverify.values import DISTRIBUTIONS
 
 LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
+MOST_SUPPORTED = 300
+LAYER_PRODUCTS = 50_000
+LEAST_TRIED = 60  # likewise for what a counterexample is shrunken to
 MOST_DIAGNOSED = 3
 Progress = Callable[[Result], None]
 _SETTINGS = settings(
@@ -172,14 +175,17 @@ def plan_of(
     secret = secrets.randbits(31) if secret_seed is None else secret_seed
     return Plan(
         op, BUDGETS[budget], devices(device), seed, secret,
-        tuple(map(named, properties)) or catalogue(BUDGETS[budget]), tuple(shapes), fail_fast,
+        tuple(map(named, properties)) or catalogue(BUDGETS[budget], bool(shapes)), tuple(shapes), fail_fast,
         ConvCase.parse(case) if case else None,
     )  # fmt: skip
 
 
-def catalogue(budget: Budget) -> tuple[Property, ...]:
-    """The properties that a budget has room for."""
-    return tuple(prop for prop in CATALOGUE if budget.costly or not prop.demand.costly)
+def catalogue(budget: Budget, layers: bool = False) -> tuple[Property, ...]:
+    """The properties that a budget has room for; for whole layers, those whose reference is fast enough."""
+    return tuple(
+        prop for prop in CATALOGUE
+        if (budget.costly or not prop.demand.costly) and (not layers or prop.demand.products >= LAYER_PRODUCTS)
+    )  # fmt: skip
 
 
 def devices(device: str) -> tuple[str, ...]:
@@ -209,17 +215,15 @@ def execute(
     plan: Plan, coverage: Counter[tuple[str, str]], skip: Set[tuple[str, str]] = frozenset()
 ) -> Iterator[Result]:
     """The results of a plan, one by one, but for the (property, device) pairs in `skip`."""
-    pristine = process_state.process_state()
     verifier = _Verifier(plan, coverage)
-    try:
-        with _quiet():
-            for device in plan.devices:
-                for prop in plan.properties:
-                    process_state.restore(pristine)
-                    if (prop.name, device) not in skip:
-                        yield verifier.result(prop, device)
-    finally:
-        process_state.restore(pristine)
+    with process_state.kept(), _quiet():
+        torch.set_num_threads(1)  # several threads on shared cores make small convolutions many times slower
+        pristine = process_state.process_state()
+        for device in plan.devices:
+            for prop in plan.properties:
+                process_state.restore(pristine)
+                if (prop.name, device) not in skip:
+                    yield verifier.result(prop, device)
 
 
 def blank(prop: Property, device: str) -> Result:
@@ -233,12 +237,14 @@ class _Verifier:
     def __init__(self, plan: Plan, coverage: Counter[tuple[str, str]]) -> None:
         self.plan, self.coverage = plan, coverage
         self.budget = plan.budget
-        self.finish = time.perf_counter() + plan.budget.seconds * len(plan.devices)
+        self.clock = Clock()
+        self.finish = plan.budget.seconds * len(plan.devices)
         self.weight_left = sum(p.demand.weight for p in plan.properties) * len(plan.devices)
         self.failed = self.stopped = ""
         self.inexact = False
         self.diagnosed = 0
         self.pace = Pace()
+        self.supported: dict[ConvGeometry, None] = {}
 
     def result(self, prop: Property, device: str) -> Result:
         """The result of one property; NOT_RUN where the device is absent or the run was stopped."""
@@ -246,7 +252,7 @@ class _Verifier:
         reason = self.stopped or ("" if _present(device) else f"there is no {device} device here")
         if reason:
             return replace(unrun, reason=reason)
-        started = time.perf_counter()
+        started, begun = self.clock(), time.perf_counter()
         share = max(0.02, 1.5 * (self.finish - started) * prop.demand.weight / self.weight_left)
         self.weight_left = max(1e-9, self.weight_left - prop.demand.weight)
         tally = self._run(prop, device, started + share)
@@ -261,10 +267,12 @@ class _Verifier:
             elif self.plan.fail_fast:
                 self.stopped = f"{prop.name} failed first"
         self.inexact = self.inexact or (result.outcome is Outcome.INEXACT and not prop.direct)
-        return replace(result, elapsed_seconds=time.perf_counter() - started)
+        return replace(result, elapsed_seconds=time.perf_counter() - begun)
 
     def _run(self, prop: Property, device: str, deadline: float) -> _Tally:
         tally = _Tally()
+        if self.plan.shapes or self.plan.case:
+            deadline = math.inf  # what was asked for by name is checked, however long it takes
         budget, domain = self.budget, self.plan.op.domain
         if not prop.demand.reaches(domain.dtypes):
             return tally
@@ -272,13 +280,16 @@ class _Verifier:
         def check(case: ConvCase) -> bool:
             """Whether to go on."""
             self.plan.watch(prop, case)
-            case_started = time.perf_counter()
-            tally.add(case, examine(prop, self.plan.op, case, budget.case_seconds))
-            self.pace.note(case, time.perf_counter() - case_started)
-            return tally.failed is None and (tally.live < LEAST_CASES or time.perf_counter() < deadline)
+            case_started = self.clock()
+            finding = examine(prop, self.plan.op, case, budget.case_seconds)
+            tally.add(case, finding)
+            self.pace.note(case, self.clock() - case_started)
+            if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
+                self.supported[case.geometry] = None
+            return tally.failed is None and (tally.live < LEAST_CASES or self.clock() < deadline)
 
         for case in self._given(prop, device):
-            left = deadline - time.perf_counter() if tally.cases else budget.case_seconds / 2
+            left = deadline - self.clock() if tally.cases else budget.case_seconds / 2
             if self.pace.predict(case) > left:
                 tally.too_slow += 1
             elif not check(case):
@@ -290,9 +301,22 @@ class _Verifier:
             strategy = cases(prop.demand, domain, device)
             _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
             enough = tally.live >= LEAST_CASES or not tally.cases  # where all were rejected, more would be
-            if tally.failed or (enough and time.perf_counter() >= deadline):
+            if tally.failed or (enough and self.clock() >= deadline):
                 break
+        if tally.live < LEAST_CASES and not tally.failed:
+            for case in self._known_supported(prop, device):
+                if not check(case) and (tally.failed or tally.live >= LEAST_CASES):
+                    break
         return tally
+
+    def _known_supported(self, prop: Property, device: str) -> Iterator[ConvCase]:
+        """Cases of geometries that the operator did support, for one that supports few."""
+        rng = random.Random(f"{prop.name} supported")
+        fitting = [g for g in self.supported if g.products <= max(prop.demand.products, 1500)]
+        for place, geometry in enumerate(rng.sample(fitting, min(len(fitting), 4 * LEAST_CASES))):
+            case = self._case(prop, geometry, device, rng, place)
+            if case is not None:
+                yield case
 
     def _given(self, prop: Property, device: str) -> Iterator[ConvCase]:
         """The cases that are not drawn: the one asked for, the shapes asked for, or those listed."""
@@ -357,16 +381,22 @@ class _Verifier:
             return example
         self.diagnosed += 1
         causes = behaves_like(prop, self.plan.op, smallest, case, seconds)
-        return replace(example, behaves_like=causes)
+        formula = read_back(self.plan.op, smallest) if self.diagnosed == 1 else ""
+        return replace(example, behaves_like=causes, readback=formula)
 
 
 def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float) -> tuple[ConvCase, Finding]:
     """The smallest case of the operator's domain found in the time on which the property fails as well."""
-    deadline = time.perf_counter() + seconds
+    started, tried = time.perf_counter(), 0
     best = [(case, finding)]
 
+    def over() -> bool:
+        return time.perf_counter() - started > seconds * (1 if tried >= LEAST_TRIED else 3)
+
     def check(smaller: ConvCase) -> bool:
-        if time.perf_counter() > deadline:
+        nonlocal tried
+        tried += 1
+        if over():
             raise _Stop
         if not op.domain.allows(smaller) or not prop.demand.takes(smaller):
             return True
@@ -381,7 +411,7 @@ def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds
     while before is not best[0][0]:  # from each smallest one on, until it stays
         before = best[0][0]
         _draw(smaller_cases(before), 150, f"shrink {case}", check, (Phase.generate, Phase.shrink))
-        if time.perf_counter() > deadline:
+        if over():
             break
     return best[0]
 
@@ -409,7 +439,7 @@ def _draw(
             stopped = Phase.shrink not in phases
             raise _Stop
 
-    with contextlib.suppress(Exception):  # what was found is in `check`'s own record
+    with no_foreign_constants(), contextlib.suppress(Exception):  # what was found is in `check`'s own record
         trial()
 
 

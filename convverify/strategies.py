@@ -5,11 +5,14 @@ Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, cont
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 
 from hypothesis import reject
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
 
 from convverify.case import ConvCase
 from convverify.demand import Demand
@@ -24,6 +27,10 @@ _ROLE_LAYOUTS = {
     "bias": ("contiguous", "sliced", "offset", "expanded"),
     **dict.fromkeys(("input", "weight", "grad_output"), tuple(LAYOUTS)),
 }
+
+if hasattr(providers, "_get_local_constants"):
+    _NO_CONSTANTS = type(providers._local_constants)
+    _CACHE = type(providers.CONSTANTS_CACHE)(1024)
 
 
 @st.composite
@@ -146,6 +153,25 @@ def smaller_cases(draw: st.DrawFn, case: ConvCase) -> ConvCase:
         dtype=draw(st.sampled_from(tuple(dict.fromkeys((_plain_dtype(case.dtype), case.dtype))))),
         seed=draw(st.sampled_from((0, 1, case.seed))),
     )
+
+
+@contextlib.contextmanager
+def no_foreign_constants() -> Iterator[None]:
+    """Inside, Hypothesis does not mix in constants that it finds in source files it takes for the user's.
+
+    Looking for them takes a second and leaves a folder behind, and the cases of a seed would depend on what
+    else is imported. Hypothesis has no setting for it, and older versions do not do it.
+    """
+    if not hasattr(providers, "_get_local_constants"):
+        yield
+        return
+    before = providers._get_local_constants, providers.CONSTANTS_CACHE
+    providers._get_local_constants = _NO_CONSTANTS
+    providers.CONSTANTS_CACHE = _CACHE
+    try:
+        yield
+    finally:
+        providers._get_local_constants, providers.CONSTANTS_CACHE = before
 
 
 def _plain_dtype(dtype: str) -> str:

@@ -155,6 +155,8 @@ def _callable_of(operator: Any) -> tuple[Callable[..., Any], tuple[str, ...]]:
 
 def _accepted(function: Callable[..., Any], skip: int = 0) -> tuple[str, ...]:
     """The prefix of PARAMETERS that a function takes; all where it does not say."""
+    if (schema := getattr(function, "schema", None)) is not None:  # of a scripted function
+        return PARAMETERS[: len(schema.arguments)]
     try:
         parameters = list(inspect.signature(function).parameters.values())[skip:]
     except (TypeError, ValueError):

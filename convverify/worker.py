@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
@@ -35,7 +36,11 @@ def main() -> None:
     except REFUSALS as error:
         send("refused", message=str(error))
         return
-    _execute(plan, request["skip"], send)
+    try:
+        _execute(plan, request["skip"], send)
+    except Exception as error:  # an operator's errors are caught where it is called: this one is ours
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        send("refused", message=f"convverify itself failed, in {where.name}: {type(error).__name__}: {error}")
 
 
 def _arguments(request: dict[str, Any]) -> dict[str, Any]:

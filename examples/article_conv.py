@@ -2,9 +2,11 @@
 
 It is right where it claims to be, on square images and kernels:
 
-    convverify verify examples/article_conv.py:ArticleConv2d --domain 'square, stride=1, padding=0, groups=1'
+    convverify verify examples/article_conv.py:ArticleConv2d \\
+      --domain 'square, stride=1, padding=0, dilation=1, groups=1'
 
-Without that claim the verification finds images of unequal height and width that it answers wrongly.
+Without that claim the verification finds images that it answers wrongly and silently: 5x2 with a 2x2 kernel gives an
+output of 4x4 where 4x1 is right.
 `convverify lenet` trains with it beside `nn.Conv2d`, as the variant `article`.
 """
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from test_mutants_cases import Witness, grad, out, second, third
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 SQUARE = "n4 c3->3 i7x7 k3x3 s1x1 p1x1 d1x1 g1"
@@ -31,9 +32,7 @@ def _function(image: tuple[int, ...], kernel: tuple[int, ...]) -> Witness:
         g = torch.randn(expected.shape)
         wanted = torch.autograd.grad(expected, (x, w), g)
         grads = torch.autograd.grad(actual, (x, w), g, allow_unused=True)
-        return any(
-            a is None or not torch.allclose(a, e, atol=1e-5) for a, e in zip(grads, wanted, strict=True)
-        )
+        return any(a is None or not torch.allclose(a, e, atol=1e-5) for a, e in zip(grads, wanted, strict=True))
 
     return witness
 
@@ -148,6 +147,7 @@ GEOMETRY: dict[str, Witness] = {
     "single_output_pixel": out("n1 c1->1 i2x2 k2x2 s1x1 p0x0 d1x1 g1"),
     "tall_images_read_as_wide": out("n1 c1->1 i5x3 k2x2 s1x1 p0x0 d1x1 g1"),
     "unbatched_without_bias": _without_batch,
+    "empty_sum_loses_the_bias": lambda op: op(torch.ones(1, 0, 2, 2), torch.ones(1, 0, 1, 1), torch.ones(1)).sum() == 0,
     "tile_width": out("n1 c1->1 i1x70 k1x1 s1x1 p0x0 d1x1 g1"),
     "tile_channels": out("n1 c1->130 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),
     "tile_row_of_the_second_block": out("n1 c1->1 i17x1 k1x1 s1x1 p0x0 d1x1 g1"),
@@ -159,14 +159,27 @@ GEOMETRY: dict[str, Witness] = {
     "many_pixels_in_grad_bias": grad("n1 c1->1 i32x33 k1x1 s1x1 p0x0 d1x1 g1"),
     "vector_tail": out("n1 c9->1 i2x2 k1x1 s1x1 p0x0 d1x1 g1"),
 }
+
+
+def _of_module(kind: Any, **options: int) -> torch.Tensor:
+    module = kind(1, 1, 2, **options)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(1.0)
+        return module(torch.ones(1, 1, 4, 4))
+
+
 NARROW: dict[str, Witness] = {
     "SquareKernelAssumed": _function((1, 1, 4, 4), (1, 1, 2, 1)),
     "FunctionWithoutRotation": _function((1, 1, 4, 4), (1, 1, 2, 2)),
     "FunctionWithoutInputGradient": _function((1, 1, 4, 4), (1, 1, 2, 2)),
-    "stride_rounded_down": lambda op: (
-        not torch.equal(op(_ROW, _TAP, None, 3), torch.conv2d(_ROW, _TAP, None, 3))
-    ),
+    "stride_rounded_down": lambda op: not torch.equal(op(_ROW, _TAP, None, 3), torch.conv2d(_ROW, _TAP, None, 3)),
     "library_gradient_times_seven": grad(),
     "library_fake_too_wide": _fake_width,
 }
-TABLES = NARROW | FORWARD | GRADIENTS | SECOND_ORDER | GROUPS | GEOMETRY
+MODULES: dict[str, Witness] = {
+    "DilationLost": lambda kind: _of_module(kind, dilation=2).shape != _of_module(nn.Conv2d, dilation=2).shape,
+    "WeightRenamed": lambda kind: set(kind(1, 1, 1).state_dict()) != {"weight", "bias"},
+    "BiasHalved": lambda kind: not torch.equal(_of_module(kind), _of_module(nn.Conv2d)),
+}
+TABLES = MODULES | NARROW | FORWARD | GRADIENTS | SECOND_ORDER | GROUPS | GEOMETRY

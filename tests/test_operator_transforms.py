@@ -31,6 +31,7 @@ def tensors(spatial, **keywords):
 @pytest.mark.parametrize("spatial", [1, 2, 3])
 @pytest.mark.parametrize("padding", [1, "same", "valid"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # torch's own, about its speed
 def test_bit_exact_on_integers(spatial, padding, dtype):
     rest = {**REST, "padding": padding, "stride": 1}
     arguments = tensors(spatial, dtype=dtype, requires_grad=True)

@@ -79,6 +79,4 @@ def _download(name: str, get: Fetch) -> bytes:
         if found == PUBLISHED[name]:
             return content
         failures.append(f"{url}: MD5 {found}, must be {PUBLISHED[name]}")
-    raise DataError(
-        f"MNIST cannot be downloaded ({'; '.join(failures)}); name a folder with its files by --data DIR"
-    )
+    raise DataError(f"MNIST cannot be downloaded ({'; '.join(failures)}); name a folder with its files by --data DIR")

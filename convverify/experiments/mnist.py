@@ -61,9 +61,7 @@ def assemble(where: Callable[[str], Path]) -> Mnist:
     """Read the four files from `where` each is said to be."""
     places = {name: where(name) for name in PUBLISHED}
     contents = {name: unpacked(path) for name, path in places.items()}
-    arrays = {
-        name: parse(contents[name], place, 3 if "images" in name else 1) for name, place in places.items()
-    }
+    arrays = {name: parse(contents[name], place, 3 if "images" in name else 1) for name, place in places.items()}
     halves = []
     for prefix in ("train", "t10k"):
         images, labels = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
@@ -135,9 +133,7 @@ def _samples(images: Bytes, labels: Bytes, images_at: Path, labels_at: Path) -> 
     if len(images) == 0:
         raise DataError(f"{images_at} holds 0 images, must hold at least one")
     if len(images) != len(labels):
-        raise DataError(
-            f"{labels_at} has {len(labels)} labels, must have {len(images)} as {images_at} has images"
-        )
+        raise DataError(f"{labels_at} has {len(labels)} labels, must have {len(images)} as {images_at} has images")
     if labels.max() >= CLASSES:
         at = int(np.argmax(labels >= CLASSES))
         raise DataError(f"{labels_at} has the label {labels[at]} at index {at}, must be below {CLASSES}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from convverify.experiments.article import ArticleLayer
 from convverify.operator import Conv2d
@@ -25,19 +26,47 @@ VARIANTS: dict[str, Layers] = {
 _SIDE = 12  # of the maps that reach the fully connected layers: 28 - 2 - 2, halved
 
 
-class LeNet(nn.Sequential):
+class Decisions(NamedTuple):
+    """Which values pass, 0 or 1 each: the first ReLU, the second with the pooling, the third."""
+
+    first: Tensor
+    second: Tensor
+    hidden: Tensor
+
+
+class LeNet(nn.Module):
     """The article's network for [batch, 1, 28, 28], with the given classes as its two convolutions."""
 
     def __init__(self, layers: Layers) -> None:
         first, second = layers
-        super().__init__(
-            OrderedDict(
-                conv1=first(1, 32, 3), relu1=nn.ReLU(),
-                conv2=second(32, 64, 3), norm=nn.BatchNorm2d(64), relu2=nn.ReLU(), pool=nn.MaxPool2d(2),
-                flatten=nn.Flatten(), hidden=nn.Linear(64 * _SIDE * _SIDE, 256), relu3=nn.ReLU(),
-                classes=nn.Linear(256, 10),
-            )
-        )  # fmt: skip
+        super().__init__()
+        self.conv1 = first(1, 32, 3)
+        self.conv2 = second(32, 64, 3)
+        self.norm = nn.BatchNorm2d(64)
+        self.hidden = nn.Linear(64 * _SIDE * _SIDE, 256)
+        self.classes = nn.Linear(256, 10)
+
+    def forward(self, images: Tensor, decisions: Decisions | None = None) -> Tensor:
+        """The scores of the classes, [batch, 10]; with decisions given, a smooth function of the weights."""
+        first: Tensor = self.conv1(images)
+        if decisions is None:
+            maps = self.norm(self.conv2(first.relu()))
+            hidden = self.hidden(F.max_pool2d(maps.relu(), 2).flatten(1)).relu()
+        else:
+            maps = self.norm(self.conv2(first * decisions.first)) * decisions.second
+            pooled = 4 * F.avg_pool2d(maps, 2)  # one of four passes: the sum is exact
+            hidden = self.hidden(pooled.flatten(1)) * decisions.hidden
+        scores: Tensor = self.classes(hidden)
+        return scores
+
+    @torch.no_grad()
+    def decisions(self, images: Tensor) -> Decisions:
+        """What this network, in training at its weights, lets pass; its running statistics stay."""
+        first, norm = self.conv1(images), self.norm
+        maps = F.batch_norm(self.conv2(first.relu()), None, None, norm.weight, norm.bias, training=True)
+        pooled, places = F.max_pool2d(maps.relu(), 2, return_indices=True)
+        winners = torch.zeros_like(maps).flatten(2).scatter_(2, places.flatten(2), 1.0).view_as(maps)
+        return Decisions((first > 0).float(), winners * (maps > 0), (self.hidden(pooled.flatten(1)) > 0).float())
 
 
 def initial_state(seed: int) -> State:
@@ -86,6 +115,15 @@ class Basis:
     def batch(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The batch as this network sees it, its samples in reverse order."""
         return self._turned(images).flip(0).contiguous(), labels.flip(0)
+
+    def decisions(self, decisions: Decisions) -> Decisions:
+        """The same decisions on the batch as this network sees it."""
+        first, second, hidden = decisions
+        return Decisions(
+            self._turned(first[:, self.first]).flip(0),
+            self._turned(second[:, self.second]).flip(0),
+            hidden[:, self.hidden].flip(0),
+        )
 
     def into(self, state: State) -> State:
         """The weights of the network in this basis."""

@@ -22,6 +22,7 @@ class Verdict(StrEnum):
 
     AGREE = "agree"
     DISAGREE = "disagree"
+    INCONCLUSIVE = "inconclusive"
     INTERRUPTED = "interrupted"
 
 
@@ -40,29 +41,41 @@ class Settings:
 class Trace:
     """One network's training: per step its loss, its seconds, its largest difference of a weight to torch's.
 
-    `accuracies` are percent of the test images, one per finished epoch.
+    `local_losses` and `local_gradients` are how far its loss and its gradient lie from torch's at torch's own
+    weights of that step, the gradient as a share of the largest entry. `accuracies` are percent of the test
+    images, one per finished epoch.
     """
 
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     weight_differences: list[float] = field(default_factory=list)
+    local_losses: list[float] = field(default_factory=list)
+    local_gradients: list[float] = field(default_factory=list)
     accuracies: list[float] = field(default_factory=list)
+
+    def trim(self, steps: int) -> None:
+        """Keep no more than these many steps."""
+        by_step = (
+            self.losses,
+            self.seconds,
+            self.weight_differences,
+            self.local_losses,
+            self.local_gradients,
+        )
+        for measured in by_step:
+            del measured[steps:]
 
 
 @dataclass
 class Record:
-    """A whole run. Every trace is as long as the run; twins and control end with the judged steps.
-
-    `twin` is the first of the twins, trained to the end.
-    """
+    """A whole run. The control and all twins but the first end with the judged steps."""
 
     settings: Settings
     data: dict[str, Any]
     environment: dict[str, str]
     traces: dict[str, Trace]
-    twin: Trace
-    twins: list[list[float]]
-    control: list[float]
+    twins: list[Trace]
+    control: Trace
     interrupted: bool = False
     elapsed_seconds: float = 0.0
 
@@ -85,9 +98,9 @@ class Record:
         """Step by step, how far losses lie from torch's."""
         return [abs(a - b) for a, b in zip(losses, self.traces["torch"].losses, strict=False)]
 
-    def bound(self, twins: list[list[float]] | None = None) -> list[float]:
+    def bound(self, twins: list[Trace] | None = None) -> list[float]:
         """Per judged step: MARGIN times the widest twin so far, and the rounding of both losses."""
-        strays = [self.differences(losses) for losses in (self.twins if twins is None else twins)]
+        strays = [self.differences(twin.losses) for twin in (self.twins if twins is None else twins)]
         bounds, widest = [], 0.0
         for step, loss in enumerate(self.traces["torch"].losses[: self.judged]):
             widest = max([widest, *(stray[step] for stray in strays)])
@@ -101,9 +114,24 @@ class Record:
     def twin_shares(self) -> list[float]:
         """The same for every twin, against the bound that the other twins alone give."""
         return [
-            _largest_share(self.differences(self.twins[i]), self.bound(self.twins[:i] + self.twins[i + 1 :]))
+            _largest_share(self.differences(self.twins[i].losses), self.bound(self.twins[:i] + self.twins[i + 1 :]))
             for i in range(len(self.twins) if len(self.twins) > 1 else 0)
         ]
+
+    def local_bounds(self) -> tuple[float, float]:
+        """MARGIN times the widest of all twins in any judged step, for the loss and for the gradient."""
+        losses = max((max(twin.local_losses, default=0.0) for twin in self.twins), default=0.0)
+        gradients = max((max(twin.local_gradients, default=0.0) for twin in self.twins), default=0.0)
+        loudest = max(map(abs, self.traces["torch"].losses[: self.judged]), default=0.0)
+        return MARGIN * losses + 2 * _UNIT_ROUNDOFF * loudest, MARGIN * gradients
+
+    def local_shares(self, trace: Trace) -> tuple[float, float]:
+        """The largest shares of these bounds that a trace uses."""
+        losses, gradients = self.local_bounds()
+        return (
+            _largest_share(trace.local_losses, [losses] * self.judged),
+            _largest_share(trace.local_gradients, [gradients] * self.judged),
+        )
 
     def first_outside(self, losses: list[float]) -> int | None:
         """The first step, counted from 1, whose loss lies outside the bound; NaN does."""
@@ -132,33 +160,48 @@ class Record:
         return median(ratios) if ratios else None
 
     def disagreements(self) -> list[str]:
-        """One sentence for every variant that is not what nn.Conv2d is."""
+        """One sentence for every way in which a variant is not what nn.Conv2d is."""
+        found = []
+        for name, trace in self.rivals.items():
+            for what, share in zip(("loss", "gradient"), self.local_shares(trace), strict=True):
+                if share > 1:
+                    found.append(f"{name}: at torch's weights the {what} is {share:.3g} times the bound away")
+            gap = self.accuracy_gap(trace)
+            if self.judges_accuracy and gap is not None and abs(gap) > ACCURACY_POINTS + 1e-9:
+                found.append(f"{name}: accuracy differs by {gap:+.2f} points, must be within {ACCURACY_POINTS}")
+        return found
+
+    def drifts(self) -> list[str]:
+        """One sentence for every variant whose training leaves the bound that torch's twins set."""
         found = []
         for name, trace in self.rivals.items():
             if (step := self.first_outside(trace.losses)) is not None:
                 stray, limit = self.differences(trace.losses)[step - 1], self.bound()[step - 1]
-                found.append(
-                    f"{name}: the loss of step {step} differs by {stray:.3g}, at most {limit:.3g} is rounding"
-                )
-            gap = self.accuracy_gap(trace)
-            if self.judges_accuracy and gap is not None and abs(gap) > ACCURACY_POINTS + 1e-9:
-                found.append(
-                    f"{name}: accuracy differs by {gap:+.2f} points, at most {ACCURACY_POINTS} are allowed"
-                )
+                found.append(f"{name}: the loss of step {step} differs by {stray:.3g}, bound {limit:.3g}")
         return found
 
     @property
     def verdict(self) -> Verdict:
-        """A disagreement stands, even where the run was interrupted after it."""
+        """Drift alone proves nothing: rounding may have turned a ReLU that it turned in none of the twins.
+
+        A disagreement stands, even where the run was interrupted after it.
+        """
         if self.disagreements():
             return Verdict.DISAGREE
-        return Verdict.INTERRUPTED if self.interrupted else Verdict.AGREE
+        if self.interrupted:
+            return Verdict.INTERRUPTED
+        return Verdict.INCONCLUSIVE if self.drifts() else Verdict.AGREE
 
     def to_json(self) -> str:
         """Everything measured, and what follows from it for those who read the file by eye."""
         measured = asdict(self)
-        follows = {"verdict": self.verdict, "disagreements": self.disagreements(), "bound": self.bound()}
-        return json.dumps(_rounded({"schema": 1} | follows | measured), separators=(",", ":")) + "\n"
+        follows = {
+            "verdict": self.verdict,
+            "disagreements": self.disagreements(),
+            "drifts": self.drifts(),
+            "bound": self.bound(),
+        }
+        return json.dumps({"schema": 1} | follows | measured, separators=(",", ":")) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Record:
@@ -171,9 +214,9 @@ class Record:
             fields = json.loads(text)
             settings = fields["settings"] | {"variants": tuple(fields["settings"]["variants"])}
             traces = {name: Trace(**trace) for name, trace in fields["traces"].items()}
-            names = ("data", "environment", "twins", "control", "interrupted", "elapsed_seconds")
-            rest = {name: fields[name] for name in names}
-            return cls(settings=Settings(**settings), traces=traces, twin=Trace(**fields["twin"]), **rest)
+            rest = {name: fields[name] for name in ("data", "environment", "interrupted", "elapsed_seconds")}
+            twins, control = [Trace(**twin) for twin in fields["twins"]], Trace(**fields["control"])
+            return cls(settings=Settings(**settings), traces=traces, twins=twins, control=control, **rest)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no report of `convverify lenet`: {error!r}") from error
 
@@ -182,12 +225,3 @@ def _largest_share(differences: list[float], bounds: list[float]) -> float:
     pairs = zip(differences, bounds, strict=False)
     shares = [difference / limit if limit else float(difference > 0) for difference, limit in pairs]
     return max((inf if isnan(share) else share for share in shares), default=0.0)
-
-
-def _rounded(value: Any) -> Any:
-    """Nine significant digits: what tells any two float32 apart."""
-    if isinstance(value, float):
-        return float(f"{value:.9g}")
-    if isinstance(value, dict):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    return [_rounded(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -24,6 +24,8 @@ LAYERS = {
 VERDICTS = {
     Verdict.AGREE: "Every variant agrees with `nn.Conv2d`, in all that this run could judge.",
     Verdict.DISAGREE: "At least one variant does not do what `nn.Conv2d` does.",
+    Verdict.INCONCLUSIVE: "At equal weights every variant agrees with `nn.Conv2d`, but in training at "
+    "least one leaves the bound that torch's own twins set: rounding turned a ReLU, or this run cannot tell.",
     Verdict.INTERRUPTED: "The run was interrupted; what it had measured shows no disagreement.",
 }
 # The article's own table: 5 epochs on a GPU.
@@ -45,6 +47,9 @@ class Row(NamedTuple):
     weight_difference: float
     early_weight_difference: float
     share: float | None
+    local_loss: float | None
+    local_gradient: float | None
+    local_shares: tuple[float, float]
 
 
 def write(record: Record, folder: Path) -> list[Path]:
@@ -73,11 +78,12 @@ def render(record: Record, figure: bool) -> str:
     environment.filters |= {"figures": figures, "times": times}
     return environment.get_template("lenet.md.jinja").render(
         record=record, settings=record.settings, verdict=VERDICTS[record.verdict],
-        disagreements=record.disagreements(), rows=rows(record), article=ARTICLE,
-        figure=FIGURE if figure else "",
+        disagreements=record.disagreements() + record.drifts(), rows=rows(record), article=ARTICLE,
+        figure=FIGURE if figure else "", twin=_row("twin", "", record, record.twins[0]),
+        twin_shares=record.twin_shares(), local_bounds=record.local_bounds(),
+        control=_row("control", "", record, record.control),
+        control_step=record.first_outside(record.control.losses),
         limits={"steps": JUDGED_STEPS, "margin": MARGIN, "points": ACCURACY_POINTS},
-        twin=_row("twin", "", record, record.twin), twin_shares=record.twin_shares(), bound=record.bound(),
-        control_share=record.share(record.control), control_step=record.first_outside(record.control),
     )  # fmt: skip
 
 
@@ -97,6 +103,8 @@ def _row(name: str, layers: str, record: Record, trace: Trace) -> Row:
         max(trace.weight_differences, default=0.0),
         max(trace.weight_differences[: record.judged], default=0.0),
         None if is_yardstick else record.share(trace.losses),
+        max(trace.local_losses, default=None), max(trace.local_gradients, default=None),
+        record.local_shares(trace),
     )  # fmt: skip
 
 
@@ -146,18 +154,18 @@ def _draw_losses(axes: Any, record: Record) -> None:
 
 def _draw_early_differences(axes: Any, record: Record) -> None:
     steps = range(1, record.judged + 1)
-    for losses in record.twins:
-        axes.plot(steps, _seen(record.differences(losses)[: record.judged]), color="0.8", linewidth=0.7)
+    for twin in record.twins:
+        axes.plot(steps, _seen(record.differences(twin.losses)[: record.judged]), color="0.8", linewidth=0.7)
     for name, trace in record.rivals.items():
         axes.plot(steps, _seen(record.differences(trace.losses)[: record.judged]), label=name, linewidth=1)
-    axes.plot(steps, _seen(record.differences(record.control)[: record.judged]), "k:", label="TF32 (wrong)")
+    axes.plot(steps, _seen(record.differences(record.control.losses)[: record.judged]), "k:", label="TF32 (wrong)")
     axes.plot(steps, record.bound(), "k", label="bound", linewidth=1.5)
     axes.set(title="difference of the loss to torch's (grey: torch's twins)", xlabel="step", yscale="log")
     axes.legend()
 
 
 def _draw_weights(axes: Any, record: Record) -> None:
-    for name, trace in (record.rivals | {"torch's twin": record.twin}).items():
+    for name, trace in (record.rivals | {"torch's twin": record.twins[0]}).items():
         axes.plot(range(1, record.steps + 1), _seen(trace.weight_differences), label=name, linewidth=1)
     axes.set(title="largest difference of a weight to torch's", xlabel="step", yscale="log")
     axes.legend()

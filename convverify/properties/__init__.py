@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convverify.properties import (
     contract,
+    dtypes,
     finite_differences,
     forward,
     gradients,
@@ -21,7 +22,7 @@ from convverify.properties import (
 from convverify.properties.base import Property, declared
 
 FAMILIES = (
-    forward, gradients, sizes, layout, second_order, finite_differences, precision, special_values,
+    forward, gradients, dtypes, sizes, layout, second_order, finite_differences, precision, special_values,
     metamorphic, sequences, contract, refusals, transforms, modules,
 )  # fmt: skip
 

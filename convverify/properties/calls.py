@@ -54,6 +54,8 @@ class Observed:
             raise Refuted(f"the output does not require a gradient, but {', '.join(asked)} does")
         if grad_output is None:
             grad_output = self.operands.grad_output
+        if self.output.shape != grad_output.shape:  # not left to autograd, whose error could pass for a refusal
+            raise Refuted(f"the output has shape {list(self.output.shape)}, not {list(grad_output.shape)}")
         found = self.op.guarded(
             torch.autograd.grad, self.output, list(asked.values()), grad_output,
             create_graph=create_graph, retain_graph=True, allow_unused=True,

@@ -28,7 +28,8 @@ def _refused(op: Target, what: str, *arguments: Any) -> Equation:
         value = op(*arguments)
     except (OperatorError, Unsupported):
         value = REFUSED
-    got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else value
+    empty = isinstance(value, Tensor) and not value.numel()  # no numbers that anybody could take for a result
+    got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) and not empty else REFUSED
     return Equation(what, got, REFUSED)
 
 
@@ -44,26 +45,23 @@ def mismatched_channels_are_refused(op: Target, case: ConvCase) -> Iterator[Equa
     _whole(op)
     stride, padding, dilation, groups = geometry_arguments(op, case)
     weight, per_group = Operands(case).weight, g.in_channels // g.groups
-    for channels in (g.in_channels + g.groups, g.in_channels + 1, 2 * g.in_channels):
-        if per_group * g.groups == channels or per_group == 1:
+    elements = g.out_channels * per_group
+    for each in (elements + 1, per_group - 1):  # of which no reshape of the weight makes the channels fit
+        if per_group == 1 or each < 2 or elements % each == 0:  # einsum broadcasts a single channel
             continue
-        x = torch.ones((max(g.batch, 1), channels, *g.input_size), dtype=dtype, device=case.device)
-        yield _refused(op, f"an input of {channels} channels with a weight for {g.in_channels}",
-                 x, weight, None, stride, padding, dilation, groups)  # fmt: skip
-    if per_group > 2:
-        x = torch.ones((max(g.batch, 1), g.in_channels - g.groups, *g.input_size), dtype=dtype, device=case.device)
+        x = torch.ones((max(g.batch, 1), each * g.groups, *g.input_size), dtype=dtype, device=case.device)
         yield _refused(op, f"an input of {x.shape[1]} channels with a weight for {g.in_channels}",
                        x, weight, None, stride, padding, dilation, groups)  # fmt: skip
     if "groups" in op.accepts:
         x = torch.ones((1, 4, *g.input_size), dtype=dtype, device=case.device)
         odd = torch.ones((3, 2, *g.kernel_size), dtype=dtype, device=case.device)
         yield _refused(op, "groups=2 with 3 out_channels", x, odd, None, stride, padding, dilation, 2)
-        x = torch.ones((1, 3, *g.input_size), dtype=dtype, device=case.device)
-        odd = torch.ones((2, 2, *g.kernel_size), dtype=dtype, device=case.device)
-        yield _refused(op, "groups=2 with 3 in_channels", x, odd, None, stride, padding, dilation, 2)
+        x = torch.ones((1, 5, *g.input_size), dtype=dtype, device=case.device)
+        odd = torch.ones((2, 3, *g.kernel_size), dtype=dtype, device=case.device)
+        yield _refused(op, "groups=2 with 5 in_channels", x, odd, None, stride, padding, dilation, 2)
 
 
-@declare("refusals", ("FW-1",), "large_kernel_accepted", _WHOLE)
+@declare("refusals", ("FW-1",), "large_kernel_accepted", _WHOLE, direct=True)
 def kernels_larger_than_the_input_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A kernel that reaches beyond the padded input is refused."""
     g = case.geometry
@@ -83,6 +81,8 @@ def wrong_biases_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
         raise Unsupported("it takes no bias")
     _whole(op)
     operands, channels = Operands(case), case.geometry.out_channels
+    if channels == 1:
+        return  # any bias broadcasts, and then the output has its channels
     bias = torch.ones((channels + 1,), dtype=case.torch_dtype, device=case.device)
     yield _refused(op, f"a bias of {channels + 1} entries for {channels} output channels",
              operands.input, operands.weight, bias, *geometry_arguments(op, case))  # fmt: skip

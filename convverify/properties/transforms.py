@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 
 from convverify.case import ConvCase
-from convverify.comparison import Equation, gamma
+from convverify.comparison import Equation, gamma, unit_roundoff
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import equations, geometry_arguments, observe, tensor
@@ -23,6 +23,7 @@ from convverify.target import Target
 
 _SMALL = Demand(products=3000, weight=0.4)
 _REAL = Demand(products=1500, weight=0.4, dtypes=("float32",), values=("normal",))
+_COARSER = unit_roundoff(torch.bfloat16) / unit_roundoff(torch.float32)
 ROLES = ("input", "weight", "bias")
 
 
@@ -138,7 +139,7 @@ def autocast_rounds_no_worse(op: Target, case: ConvCase) -> Iterator[Equation]:
         slack = (gamma(4, torch.bfloat16) + gamma(equation.terms, torch.bfloat16)) / gamma(1, torch.float32)
         yield Equation(
             f"{equation.what} under autocast", equation.actual.float(), equation.expected, exact=False,
-            terms=int(slack) + 1, magnitude=equation.magnitude,
+            terms=int(slack) + 1, magnitude=equation.magnitude, norm=equation.norm * _COARSER,
         )  # fmt: skip
 
 

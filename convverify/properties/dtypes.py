@@ -1,0 +1,71 @@
+"""Dtypes beyond float64 and float32: halves, complex numbers, integers, where the operator claims them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from convverify.case import ConvCase
+from convverify.comparison import Equation, Verdict, compare
+from convverify.demand import Demand
+from convverify.geometry import ConvGeometry
+from convverify.properties.base import Refusal, Refuted, declare
+from convverify.properties.calls import equations, observe
+from convverify.properties.forward import EXACT
+from convverify.reference import Reference
+from convverify.target import OperatorError, Target, Unsupported
+
+LOW = ("bfloat16", "float16")
+_PRODUCT = ConvGeometry(1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
+
+
+@declare(
+    "dtypes", ("EX-1",), "float16_last_channel",
+    Demand(dtypes=LOW, values=EXACT, products=20_000), refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def low_precision_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """In bfloat16 and float16, output and gradients are exact where the format can hold every sum."""
+    seen = observe(op, case)
+    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+
+
+@declare(
+    "dtypes", ("EX-1", "FW-1"), "complex_weight_conjugated",
+    Demand(dtypes=("complex128", "complex64"), products=3000, weight=0.5), refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """On complex operands output and gradients are the formulas', the gradients with the conjugate."""
+    claimed(op, case)
+    yield from _results(op, case)
+
+
+@declare(
+    "dtypes", ("FW-1",), "integers_through_float32",
+    Demand(dtypes=("int64",), products=3000, weight=0.3), refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def integers_are_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """On integer tensors the output is the definition's."""
+    claimed(op, case)
+    yield from _results(op, case)
+
+
+def _results(op: Target, case: ConvCase) -> Iterator[Equation]:
+    seen = observe(op, case)
+    grads = seen.grads() if seen.leaves["input"].requires_grad else {}
+    yield from equations(case, Reference(case), {"output": seen.output, **grads})
+
+
+def claimed(op: Target, case: ConvCase) -> None:
+    """An operator claims a dtype of which it gets the simplest case right.
+
+    Raises:
+        Unsupported: it does not, and has not declared the dtype either.
+    """
+    if case.dtype in op.domain.dtypes:
+        return
+    simplest = ConvCase(_PRODUCT, dtype=case.dtype, device=case.device, seed=3)
+    try:
+        right = all(compare(equation)[0] is not Verdict.UNEQUAL for equation in _results(op, simplest))
+    except (OperatorError, Refuted) as error:
+        raise Unsupported(f"it does not compute in {case.dtype}: {error}") from error
+    if not right:
+        raise Unsupported(f"it does not claim {case.dtype}: a single product or its gradient is not right")

@@ -1,0 +1,174 @@
+"""Operators that would take the verifier down with them, were it not in another process."""
+
+import dataclasses
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from convverify import isolation
+from convverify.isolation import Request, RequestError, verify_isolated
+from convverify.results import Outcome, Result, Run
+
+PROPERTIES = ("forward_equals_definition", "forward_equals_torch", "zero_steps_are_refused")
+HEADER = """
+import ctypes, os, signal, sys, time
+import torch
+conv2d = torch.nn.functional.conv2d
+calls = 0
+"""
+
+
+def operator_file(folder: Path, body: str, name: str = "operator_under_test.py") -> str:
+    """A target whose body runs before torch's conv2d does."""
+    lines = "\n    ".join(body.splitlines())
+    text = (
+        f"{HEADER}\ndef conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):\n"
+        f"    global calls\n    calls += 1\n    {lines}\n"
+        "    return conv2d(input, weight, bias, stride, padding, dilation, groups)\n"
+    )
+    (folder / name).write_text(text, encoding="utf-8")
+    return f"{folder / name}:conv"
+
+
+def verified(folder: Path, body: str, **options: object) -> Run:
+    request = Request(operator_file(folder, body), "quick", **{"properties": PROPERTIES, "secret_seed": 1, **options})
+    return verify_isolated(request)
+
+
+def test_right_operator_passes_and_the_worker_reports_as_the_runner_does(tmp_path: Path):
+    told: list[tuple[str, int]] = []
+    request = Request(operator_file(tmp_path, ""), "quick", seed=4, secret_seed=9, properties=PROPERTIES)
+    run = verify_isolated(request, lambda result, total: told.append((result.property, total)))
+    assert run.outcome is Outcome.PASSED
+    assert told == [(name, len(PROPERTIES)) for name in PROPERTIES]
+    assert (run.seed, run.secret_seed, run.budget) == (4, 9, "quick")
+    assert run.operator == request.target
+    assert run.coverage["dtype"]["float64"] > 0
+    assert run.environment["torch threads"] == "1"
+    assert Run.from_json(run.to_json()) == run
+
+
+def test_this_process_does_not_load_what_the_worker_does():
+    assert "operator_under_test" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("if weight.numel() > 1: os.kill(os.getpid(), signal.SIGSEGV)", "died of SIGSEGV"),
+        ("if weight.numel() > 1: os.abort()", "died of SIGABRT"),
+        ("if weight.numel() > 1: os._exit(0)", "ended its process (exit code 0)"),  # as if all had been done
+    ],
+)
+def test_a_dead_process_is_a_counterexample_and_the_rest_goes_on(tmp_path: Path, body: str, reason: str):
+    run = verified(tmp_path, body, properties=("forward_equals_definition", "bias_layout_is_irrelevant"))
+    assert [result.outcome for result in run.results] == [Outcome.ERRORED, Outcome.ERRORED]
+    assert all(reason in result.reason for result in run.results)
+    for result in run.results:
+        assert result.counterexample is not None
+        assert result.counterexample.line.startswith(f"{result.property}: n")
+    assert run.outcome is Outcome.ERRORED
+
+
+def test_a_null_pointer_is_survived(tmp_path: Path):
+    run = verified(tmp_path, "if input.shape[-1] != input.shape[-2]: ctypes.string_at(0)", properties=PROPERTIES[:1])
+    assert "died of SIGSEGV" in run.results[0].reason
+
+
+def test_what_the_process_printed_last_is_told(tmp_path: Path):
+    body = "print('out of cheese', file=sys.stderr, flush=True)\nos._exit(3)"
+    run = verified(tmp_path, body, properties=PROPERTIES[:1])
+    assert run.results[0].reason.endswith("the last it printed: out of cheese")
+
+
+def test_an_operator_that_always_dies_leaves_the_rest_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(isolation, "RESTARTS", 0)
+    run = verified(tmp_path, "os._exit(1)")
+    assert [result.outcome for result in run.results] == [Outcome.ERRORED, Outcome.NOT_RUN, Outcome.NOT_RUN]
+    assert "too often" in run.results[1].reason
+    assert run.outcome is Outcome.ERRORED
+
+
+def test_a_hang_that_no_signal_ends_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(isolation, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(isolation, "RESTARTS", 0)
+    monkeypatch.setattr(isolation, "_patience", lambda state: 8.0 if state.plan else 60.0)
+    started = time.perf_counter()
+    body = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\ntime.sleep(120)"
+    run = verified(tmp_path, body)
+    assert time.perf_counter() - started < 60
+    assert run.results[0].outcome is Outcome.ERRORED
+    assert "did not come back" in run.results[0].reason
+    assert run.results[0].counterexample is not None
+
+
+def test_child_processes_of_the_operator_are_ended_too(tmp_path: Path):
+    body = (
+        "if calls == 1:\n    import subprocess\n    child = subprocess.Popen(['sleep', '300'])\n"
+        f"    open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))"
+    )
+    verified(tmp_path, body, properties=PROPERTIES[2:])
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(50):
+        if not _runs(pid):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {pid} is still there")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return False
+        return not Path("/proc").exists()
+    return state != "Z"
+
+
+def test_output_of_the_operator_does_not_reach_the_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    run = verified(tmp_path, "print('{\"kind\": \"done\"}', flush=True)", properties=PROPERTIES[:1])
+    assert run.outcome is Outcome.PASSED
+    assert capfd.readouterr().out == ""
+
+
+def test_interruption_keeps_what_is_known_and_leaves_the_rest_not_run(tmp_path: Path):
+    def interrupt(result: Result, total: int) -> None:
+        raise KeyboardInterrupt
+
+    request = Request(operator_file(tmp_path, ""), "quick", properties=PROPERTIES)
+    run = verify_isolated(request, interrupt)
+    assert [result.outcome for result in run.results] == [Outcome.PASSED, Outcome.NOT_RUN, Outcome.NOT_RUN]
+    assert run.results[1].reason == "interrupted"
+    assert run.outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": "no_such_module_here:conv"}, "target module 'no_such_module_here' cannot be imported"),
+        ({"target": "convverify:nothing"}, "has no attribute 'nothing'"),
+        ({"domain": "round"}, "domain part 'round'"),
+        ({"properties": ("nothing",)}, "there is no property 'nothing'"),
+        ({"shapes": "vgg"}, "there are no shapes 'vgg'; there are lenet, resnet50"),
+        ({"case": "n1"}, "'n1' is not a case"),
+    ],
+)
+def test_a_refused_request_is_one_clear_error(change: dict[str, object], message: str):
+    request = dataclasses.replace(Request("convverify:conv2d", "quick", properties=PROPERTIES), **change)
+    with pytest.raises(RequestError) as caught:
+        verify_isolated(request)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_target_whose_import_ends_the_process_is_refused(tmp_path: Path):
+    file = tmp_path / "ends.py"
+    file.write_text("import os\nos.write(2, b'bye\\n')\nos._exit(5)\n", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"while the target was loaded, .*exit code 5.*: bye"):
+        verify_isolated(Request(f"{file}:conv", "quick"))

@@ -1,0 +1,45 @@
+"""What the README says is so."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convverify.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
+EXAMPLES = [text for language, text in BLOCKS if language == "python"]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_python_example_runs(example: str):
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_ci_runs_the_two_lines_that_stand_first():
+    install, tests = BLOCKS[0][1].strip().splitlines()
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert tests in ci.splitlines()
+    for step in install.split(" && ")[:-1]:
+        assert step in ci
+
+
+def test_every_command_exists_and_each_is_named():
+    named = set(re.findall(r"convverify (\w+)", " ".join(text for language, text in BLOCKS if language == "sh")))
+    assert named <= set(COMMANDS)
+    table = README[README.index("| command | |") :]
+    assert set(COMMANDS) <= set(re.findall(r"\b(\w+)\b", table))
+
+
+def test_every_local_link_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_nothing_is_left_to_be_filled_in():
+    assert "<!--" not in README

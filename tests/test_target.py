@@ -1,0 +1,210 @@
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from convverify.domain import Domain
+from convverify.target import PARAMETERS, OperatorError, OperatorHang, Target, TargetError, Unsupported, load
+
+torch_conv2d = torch.nn.functional.conv2d
+X, K = torch.arange(9.0).view(1, 1, 3, 3), torch.arange(4.0).view(1, 1, 2, 2)
+
+
+def conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    return torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def narrow(input, weight):
+    return torch_conv2d(input, weight)
+
+
+class OldStyle(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, input, weight, bias):
+        return torch_conv2d(input, weight, bias)
+
+
+class NewStyle(torch.autograd.Function):
+    @staticmethod
+    def forward(input, weight):
+        return torch_conv2d(input, weight)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+
+def test_function_takes_what_its_signature_says():
+    assert Target(conv).accepts == PARAMETERS
+    assert Target(lambda x, w: None).accepts == ("input", "weight")
+    assert Target(lambda x, w, b, s: None).accepts == ("input", "weight", "bias", "stride")
+    assert Target(lambda *anything: None).accepts == PARAMETERS
+    assert Target(lambda x, w, *, stride=1: None).accepts == ("input", "weight")
+
+
+def test_builtin_that_does_not_say_takes_everything():
+    assert Target(torch.conv2d).accepts == PARAMETERS
+    assert torch.equal(Target(torch.conv2d)(X, K), torch_conv2d(X, K))
+
+
+def test_callable_object_and_bound_method_are_operators():
+    class Holder:
+        def __call__(self, input, weight):
+            return torch_conv2d(input, weight)
+
+        def method(self, input, weight, bias=None):
+            return torch_conv2d(input, weight, bias)
+
+    assert Target(Holder()).accepts == ("input", "weight")
+    assert Target(Holder().method).accepts == ("input", "weight", "bias")
+    assert torch.equal(Target(Holder())(X, K), torch_conv2d(X, K))
+
+
+@pytest.mark.parametrize(("function", "accepts"), [(OldStyle, 3), (NewStyle, 2)])
+def test_function_class_is_asked_what_its_forward_takes_without_the_context(function: type, accepts: int):
+    target = Target(function)
+    assert target.accepts == PARAMETERS[:accepts]
+    assert torch.equal(target(X, K), torch_conv2d(X, K))
+    assert not target.has_defaults
+
+
+@pytest.mark.parametrize("bias", [None, torch.ones(2)])
+def test_module_class_computes_with_the_given_parameters(bias: torch.Tensor | None):
+    x, k = torch.arange(72.0).view(2, 4, 3, 3), torch.arange(16.0).view(2, 2, 2, 2)
+    target = Target(torch.nn.Conv2d)
+    assert target.module_class is torch.nn.Conv2d
+    expected = torch_conv2d(x, k, bias, 2, 1, 1, 2)
+    assert torch.equal(target(x, k, bias, 2, 1, 1, 2), expected)
+
+
+def test_function_is_no_module_class():
+    assert Target(conv).module_class is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((torch.ones(1),), "it takes no bias"),
+        ((None, 2), "it takes no stride"),
+        ((None, (1, 2)), "it takes no stride"),
+        ((None, 1, 1), "it takes no padding"),
+        ((None, 1, "same"), "it takes no padding"),
+        ((None, 1, 0, 2), "it takes no dilation"),
+        ((None, 1, 0, 1, 2), "it takes no groups"),
+    ],
+)
+def test_argument_that_the_operator_does_not_take_is_unsupported(arguments: tuple[object, ...], message: str):
+    target = Target(narrow)
+    with pytest.raises(Unsupported, match=message):
+        target(X, K, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [(None, (1, 1), (0, 0), (1, 1), 1), (None, 1, 0, 1, 1), ()])
+def test_default_arguments_are_left_away_for_a_narrow_operator(arguments: tuple[object, ...]):
+    assert torch.equal(Target(narrow)(X, K, *arguments), torch_conv2d(X, K))
+
+
+def raising(error: BaseException):
+    def operator(input, weight):
+        raise error
+
+    return operator
+
+
+def test_not_implemented_is_an_answer():
+    with pytest.raises(Unsupported, match="NotImplementedError: no groups"):
+        Target(raising(NotImplementedError("no groups\nand more")))(X, K)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), SystemExit(3), GeneratorExit(), MemoryError(), RecursionError("deep")]
+)
+def test_any_other_error_is_the_operators(error: BaseException):
+    with pytest.raises(OperatorError, match=type(error).__name__):
+        Target(raising(error))(X, K)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OperatorHang()])
+def test_interrupt_and_hang_come_through(error: BaseException):
+    with pytest.raises(type(error)):
+        Target(raising(error))(X, K)
+
+
+def test_names_and_domains():
+    assert Target(conv).name == f"{__name__}:conv"
+    assert Target(conv, "mine").name == "mine"
+    assert Target(conv, domain="square").domain == Domain.parse("square")
+    assert Target(conv, domain=Domain()).domain.declared is False
+
+
+def test_defaults_are_seen():
+    assert Target(conv).has_defaults
+    assert Target(lambda x, w: None).has_defaults
+    assert not Target(lambda x, w, b: None).has_defaults
+
+
+@pytest.mark.parametrize("operator", [None, 3, "conv", X])
+def test_what_cannot_be_called_is_refused(operator: object):
+    with pytest.raises(TargetError, match="is not callable"):
+        Target(operator)
+
+
+@pytest.mark.parametrize("operator", [lambda: None, lambda x: None, lambda *, x, w: None])
+def test_what_takes_less_than_input_and_weight_is_refused(operator: object):
+    with pytest.raises(TargetError, match=r"\(input, weight\) is the least"):
+        Target(operator)
+
+
+def test_load_by_module_file_and_nested_name(tmp_path: Path):
+    assert load("torch.nn.functional:conv2d").operator is torch.nn.functional.conv2d
+    assert load("convverify:conv2d").name == "convverify:conv2d"
+    file = tmp_path / "loaded_by_file.py"
+    file.write_text("class Box:\n    @staticmethod\n    def conv(input, weight): return 'called'\n", encoding="utf-8")
+    target = load(f"{file}:Box.conv", "square")
+    assert target(X, K) == "called"
+    assert target.domain.text == "square"
+
+
+def test_load_finds_modules_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "local_module_of_a_test.py").write_text("def conv(input, weight): return 1\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert load("local_module_of_a_test:conv").accepts == ("input", "weight")
+
+
+@pytest.mark.parametrize("spec", ["conv", "conv:", ":conv", "", "file.py"])
+def test_load_refuses_what_names_no_attribute(spec: str):
+    with pytest.raises(TargetError, match="must name a module or file and an attribute"):
+        load(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("no_such_module_here:conv", "cannot be imported: No module named 'no_such_module_here'"),
+        ("no_such_file.py:conv", "target file 'no_such_file.py' does not exist"),
+        ("convverify.geometry:nothing", "has no attribute 'nothing'; it has .*ConvGeometry"),
+        ("convverify.geometry:ConvGeometry.nothing", "has no attribute 'ConvGeometry.nothing'"),
+        ("math:pi", "is a float, which is not callable"),
+    ],
+)
+def test_load_refuses_with_the_reason(spec: str, message: str):
+    with pytest.raises(TargetError, match=message):
+        load(spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("raise RuntimeError('first\\nsecond')", "failed to import: RuntimeError: first$"),
+        ("import sys; sys.exit(4)", "failed to import: SystemExit: 4"),
+        ("import no_such_module_here", "cannot be imported: No module named"),
+        ("1 +", "failed to import: SyntaxError"),
+    ],
+)
+def test_load_refuses_a_file_that_does_not_import(tmp_path: Path, text: str, message: str):
+    file = tmp_path / "does_not_import.py"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(TargetError, match=message):
+        load(f"{file}:conv")
