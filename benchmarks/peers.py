@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,20 +70,20 @@ def judged(trials: Trials) -> Answer:
 
 def gradcheck_slow(op: Target) -> Trials:
     """`torch.autograd.gradcheck` with its defaults, in float64."""
-    return (lambda case=case: gradcheck(*_differentiable(op, case)) for case in _cases(op, SMALL, "float64"))
+    return (partial(gradcheck, *_differentiable(op, case)) for case in _cases(op, SMALL, "float64"))
 
 
 def gradcheck_fast(op: Target) -> Trials:
     """`torch.autograd.gradcheck(fast_mode=True)`, which compares one random projection of the Jacobian."""
     cases = _cases(op, SMALL, "float64")
-    return (lambda case=case: gradcheck(*_differentiable(op, case), fast_mode=True) for case in cases)
+    return (partial(gradcheck, *_differentiable(op, case), fast_mode=True) for case in cases)
 
 
 def gradcheck_twice(op: Target) -> Trials:
     """`torch.autograd.gradcheck` and then `gradgradcheck`, with their defaults, in float64."""
     for case in _cases(op, SMALL, "float64"):
-        yield lambda case=case: gradcheck(*_differentiable(op, case))
-        yield lambda case=case: _check_twice(op, case)
+        yield partial(gradcheck, *_differentiable(op, case))
+        yield partial(_check_twice, op, case)
 
 
 def opinfo(op: Target) -> Trials:
@@ -99,12 +100,12 @@ def opinfo(op: Target) -> Trials:
         for sample in info.sample_inputs("cpu", dtype, requires_grad=True):
             arguments = (sample.input, *sample.args)
             if _claimed(op, arguments, sample.kwargs):
-                yield lambda a=arguments, k=sample.kwargs: _compare_with_torch(op, a, k)
+                yield partial(_compare_with_torch, op, arguments, sample.kwargs)
                 if dtype == torch.float64:
-                    yield lambda a=arguments, k=sample.kwargs: _check_sample(op, a, k)
+                    yield partial(_check_sample, op, arguments, sample.kwargs)
     for error in info.error_inputs("cpu") if not op.domain.declared else ():
         sample = error.sample_input
-        yield lambda s=sample: _must_refuse(op, (s.input, *s.args), s.kwargs)
+        yield partial(_must_refuse, op, (sample.input, *sample.args), sample.kwargs)
 
 
 def opcheck_registered(op: Target) -> Trials:
@@ -112,7 +113,7 @@ def opcheck_registered(op: Target) -> Trials:
 
     It applies to operators that are built on ops registered with torch, and to no others.
     """
-    return (lambda case=case: _opcheck_called(op, case) for case in _cases(op, SMALL, "float32"))
+    return (partial(_opcheck_called, op, case) for case in _cases(op, SMALL, "float32"))
 
 
 def opcheck_wrapped(op: Target) -> Trials:
@@ -130,7 +131,7 @@ def opcheck_wrapped(op: Target) -> Trials:
         for case in _cases(op, SMALL, "float32"):
             _, inputs = _differentiable(op, case)
             arguments = (*inputs, *map(list, _options(case)[:3]), case.geometry.groups)
-            yield lambda a=arguments: torch.library.opcheck(registered, a, test_utils=tests)
+            yield partial(torch.library.opcheck, registered, arguments, test_utils=tests)
 
 
 def kernelbench(trials: int, tolerance: float) -> Peer:
@@ -143,7 +144,7 @@ def kernelbench(trials: int, tolerance: float) -> Peer:
     def peer(op: Target) -> Trials:
         for case in _cases(op, LAYERS, "float32"):
             for seed in range(trials):
-                yield lambda case=case, seed=seed: _close_enough(op, case, seed, tolerance)
+                yield partial(_close_enough, op, case, seed, tolerance)
 
     return peer
 
@@ -166,7 +167,7 @@ class _Recorder(TorchDispatchMode):
     """Notes calls of ops that are not torch's own."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -213,7 +214,8 @@ def _as_used(op: Target) -> Callable[..., Any]:
         inspect.signature(op.operator).bind(None, None, None, **dict.fromkeys(_OPTIONS))
     except TypeError:
         return op
-    return op.operator
+    function: Callable[..., Any] = op.operator
+    return function
 
 
 def _in_order(op: Target) -> Callable[..., Any]:

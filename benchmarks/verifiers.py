@@ -149,7 +149,8 @@ def _end(process: Any) -> None:
 def _prepare() -> None:
     """In a worker: import what the verifiers import when first used, and keep to one thread.
 
-    Torch's test helpers forbid for good to set backend flags, as convverify does; here they do not.
+    Torch's test helpers forbid for good to set backend flags, which would make operators raise that set
+    them; here they do not.
     """
     import torch._dynamo  # noqa: PLC0415 - costly
     import torch._functorch.aot_autograd  # noqa: PLC0415

@@ -53,10 +53,9 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure, (above, below) = plt.subplots(
         2, 1, sharex=True, figsize=(8.5, 7.5), height_ratios=(3, 1.4), layout="constrained"
     )
-    colours = plt.get_cmap("tab20").colors
+    colours = plt.get_cmap("tab20")
     for place, (verifier, entry) in enumerate(summary(rows).items()):
-        colour = colours[place % len(colours)]
-        mark = {"color": colour, "marker": "*" if verifier.startswith("convverify") else "o", "s": 90}
+        mark: Row = {"color": colours(place % 20), "marker": "*" if verifier.startswith("convverify") else "o", "s": 90}
         seconds = max(entry["median_seconds"], 1e-4)
         if entry["kill_rate"] is not None:
             label = f"{verifier} ({entry['kills']}/{entry['mutants']})"
@@ -136,8 +135,7 @@ def _notes(kept: dict[str, Any]) -> str:
         "operator registers with torch, and 'opcheck, wrapped' registers each operator for the purpose. "
         f"'Lost' are those whose process died or took over {kept['limit_seconds']:g} s. Seconds were measured "
         "with other work on the machine: the last column, the ratio of the medians of CPU time, carries over "
-        "better. Convverify's budgets are seconds on the clock, so that on a busy machine it sees fewer cases "
-        f"than on a free one.{sample}\n\n"
+        f"better; convverify's budgets count processor time.{sample}\n\n"
         "The corpus was written by convverify's authors and holds what they thought of, in many families that "
         "the other checks never meant to cover; the table by family shows where each is at home. The layers "
         "of KernelBench's rule are smaller than its own, so that a CPU bears them."
