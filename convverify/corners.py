@@ -19,6 +19,7 @@ CORNERS = tuple(
             "n2 c2->3 i4x7 k2x3 s1x1 p0x0 d1x1 g1",  # unequal everything
             "n2 c3->2 i6x5 k3x2 s2x3 p1x2 d1x1 g1",
             "n1 c2->2 i5x6 k2x3 s2x3 p1x2 d1x2 g1",  # a remainder on both axes, dilated
+            "n2 c1->2 i6x9 k1x2 s4x5 p1x1 d1x1 g1",  # a remainder above the padding: unread pixels of the image
             "n1 c1->1 i7x8 k2x2 s3x3 p0x0 d1x1 g1",  # stride > kernel: pixels that no window reads
             "n1 c1->2 i2x3 k1x1 s2x2 p1x1 d1x1 g1",  # 1x1 with padding and stride
             "n2 c2->2 i3x3 k3x3 s1x1 p0x0 d1x1 g1",  # kernel = input: one output

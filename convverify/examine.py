@@ -17,6 +17,8 @@ from convverify.comparison import Equation, Verdict, compare
 from convverify.properties.base import KnownFailure, Property, Refusal, Refuted, Rounded
 from convverify.target import OperatorError, OperatorHang, Target, Unsupported
 
+SLEEPING = 3  # how many times longer a case may take than it computes, on a machine that is shared
+
 
 class Kind(Enum):
     """What came of a property on a case."""
@@ -94,7 +96,11 @@ def _could_fail(expected: object) -> bool:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise OperatorHang inside after so many seconds; on the main thread, where signals can be had."""
+    """Raise OperatorHang inside after so many seconds of processor time, or `SLEEPING` times as many in all.
+
+    On the main thread, where signals can be had. A timer fires again and again, since a destructor in which it
+    happens to fire swallows exceptions.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -102,10 +108,14 @@ def time_limit(seconds: float) -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
         raise OperatorHang
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again and again: a destructor swallows exceptions
+    timers = ((signal.ITIMER_PROF, signal.SIGPROF, seconds), (signal.ITIMER_REAL, signal.SIGALRM, SLEEPING * seconds))
+    before = [signal.signal(number, stop) for _, number, _ in timers]
+    for timer, _, limit in timers:
+        signal.setitimer(timer, limit, 1.0)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer, _, _ in timers:
+            signal.setitimer(timer, 0)
+        for (_, number, _), handler in zip(timers, before, strict=True):
+            signal.signal(number, handler)

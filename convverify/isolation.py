@@ -26,6 +26,7 @@ from convverify.results import Counterexample, Outcome, Result, Run, result_from
 RESTARTS = 3
 START_SECONDS = 120.0
 GRACE_SECONDS = 15.0
+SLEEPING = 3  # as in `examine.time_limit`, which is to come first
 
 Progress = Callable[[Result, int], None]
 
@@ -100,7 +101,7 @@ def _work(request: Request, state: _Progress, progress: Progress) -> None:
             assert worker.stdin is not None
             worker.stdin.write(json.dumps({**asdict(request), "skip": skip}).encode())
             worker.stdin.close()
-            silent = True
+            silent = False
             for message in _messages(read, lambda: _patience(state)):
                 silent = _take(message, state, progress)
             if not state.done:
@@ -113,7 +114,7 @@ def _work(request: Request, state: _Progress, progress: Progress) -> None:
 
 
 def _patience(state: _Progress) -> float:
-    return float(state.plan["case_seconds"]) + GRACE_SECONDS if state.plan else START_SECONDS
+    return SLEEPING * float(state.plan["case_seconds"]) + GRACE_SECONDS if state.plan else START_SECONDS
 
 
 def _messages(read: int, patience: Callable[[], float]) -> Iterator[dict[str, Any]]:

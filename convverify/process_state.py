@@ -77,7 +77,7 @@ _SETTERS: dict[str, Callable[[Any], object]] = {
     "the default dtype": torch.set_default_dtype,
     "the number of threads": torch.set_num_threads,
     "grad mode": torch.set_grad_enabled,
-    "deterministic algorithms": torch.use_deterministic_algorithms,
+    "deterministic algorithms": lambda on: torch._C._set_deterministic_algorithms(on, warn_only=False),
     "anomaly mode": torch.set_anomaly_enabled,
     "matmul precision": torch.set_float32_matmul_precision,
     "subnormal numbers": lambda value: torch.set_flush_denormal(value == "0.0"),

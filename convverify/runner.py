@@ -33,9 +33,9 @@ from convverify.target import Target, load
 from convverify.values import DISTRIBUTIONS
 
 LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
+LEAST_TRIED = 60  # likewise for what a counterexample is shrunken to
 MOST_SUPPORTED = 300
 LAYER_PRODUCTS = 50_000
-LEAST_TRIED = 60  # likewise for what a counterexample is shrunken to
 MOST_DIAGNOSED = 3
 Progress = Callable[[Result], None]
 _SETTINGS = settings(

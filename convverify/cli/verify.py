@@ -52,7 +52,7 @@ def command(
 
     Exit code: 0 passed, 1 falsified or broken, 2 cannot be carried out, 3 inconclusive.
     """
-    folder = out or Path("reports") / folder_name(target)
+    folder = out or Path("reports") / folder_name(target, shapes)
     _must_be_writable(folder)
     request = Request(target, budget, device, seed, secret_seed, domain, properties, shapes, fail_fast)
     run = run_with_progress(request)
@@ -133,11 +133,11 @@ def show_counterexample(console: Console, result: Result, with_script: bool) -> 
         click.echo(example.script)
 
 
-def folder_name(target: str) -> str:
-    """The report folder's name for a target."""
+def folder_name(target: str, shapes: str = "") -> str:
+    """The report folder's name for a target, and for the layers it was checked on."""
     place, _, attribute = target.rpartition(":")
     place = Path(place).stem if place.endswith(".py") else place
-    return re.sub(r"[^\w.-]+", "-", f"{place}.{attribute}").strip("-.") or "report"
+    return re.sub(r"[^\w.-]+", "-", f"{place}.{attribute}-{shapes}").strip("-.") or "report"
 
 
 def _show_reasons(run: Run) -> None:

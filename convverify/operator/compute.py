@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry, Sizes
-from convverify.operator.kernels import choice
+from convverify.operator.kernels import choice, closed_forms
 from convverify.operator.layout import result_format
 from convverify.operator.memory import budget, piece_limit
 from convverify.operator.precision import accumulator, autocast_on, no_autocast
@@ -44,7 +44,10 @@ def _computed(name: Name, geometry: ConvGeometry, first: Tensor, second: Tensor,
     if first.numel() == 0 or second.numel() == 0 or 0 in shape:
         result = first.new_zeros(shape).contiguous(memory_format=format)  # an empty sum
     else:
-        kernel = getattr(choice, name)(geometry, first.element_size(), budget())
+        if wide.is_floating_point:
+            kernel = getattr(choice, name)(geometry, first.element_size(), budget())
+        else:  # integers and complex numbers: nobody waits for those
+            kernel = getattr(closed_forms, name)
         result = kernel(geometry, first, second, format, piece_limit())
     if bias is not None:
         result += bias.to(wide).reshape(-1, *(1,) * geometry.spatial)

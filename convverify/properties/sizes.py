@@ -147,11 +147,11 @@ def no_memory_is_read_before_written(op: Target, case: ConvCase) -> Iterator[Equ
     fill: Any = torch.utils.deterministic
     warn_only, filled = torch.is_deterministic_algorithms_warn_only_enabled(), fill.fill_uninitialized_memory
     try:
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch._C._set_deterministic_algorithms(True, warn_only=True)  # the public name imports inductor
         fill.fill_uninitialized_memory = True
         seen = observe(op, case)
         found = {"output": seen.output, **seen.grads()}
     finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch._C._set_deterministic_algorithms(deterministic, warn_only=warn_only)
         fill.fill_uninitialized_memory = filled
     yield from equations(case, Reference(case), found)

@@ -54,7 +54,7 @@ def render(run: Run, name: str) -> str:
 
 def kill_matrix() -> dict[str, Any]:
     """Which property catches which shipped mutant, as `convverify mutants --write` measured it."""
-    file = resources.files("convverify.mutants") / "kill_matrix.json"
+    file = resources.files("convverify") / "mutants" / "kill_matrix.json"  # importing mutants would import torch
     if not file.is_file():
         return {}
     matrix: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -69,7 +69,14 @@ def _families(run: Run) -> dict[str, list[Any]]:
 
 
 def _environment(name: str) -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("convverify.report"),
         autoescape=name.endswith(".html"), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
+    environment.filters["line"] = _line
+    return environment
+
+
+def _line(text: object) -> str:
+    """Text for a Markdown table or heading, which it must not break."""
+    return " ".join(str(text).split()).replace("|", "\\|")

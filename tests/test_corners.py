@@ -1,0 +1,39 @@
+from convverify import corners
+from convverify.geometry import ConvGeometry
+
+
+def test_corners_and_layers_are_listed_once_each():
+    assert len(set(corners.CORNERS)) == len(corners.CORNERS) >= 30
+    assert len(set(corners.LAYERS)) == len(corners.LAYERS) >= 10
+
+
+def test_corners_are_small_and_layers_are_large():
+    assert all(geometry.products <= 300_000 for geometry in corners.CORNERS)
+    assert max(geometry.products for geometry in corners.LAYERS) > 1_000_000
+
+
+def test_sweep_passes_every_threshold_of_every_size():
+    sweep = list(corners.sweep())
+    for name, thresholds in {
+        "batch": (8, 9, 16, 17, 33, 65, 129, 257, 513, 1025, 65537),
+        "in_channels": (7, 9, 17, 33, 65, 129, 257, 513, 1025, 4097),
+        "out_channels": (7, 9, 17, 33, 65, 129, 257, 513, 1025, 4097),
+    }.items():
+        reached = {getattr(geometry, name) for geometry in sweep}
+        assert set(thresholds) <= reached, name
+    for axis in (0, 1):
+        assert {9, 17, 33, 65, 129, 257, 513, 1025} <= {geometry.input_size[axis] for geometry in sweep}
+        assert set(range(1, 13)) <= {geometry.kernel_size[axis] for geometry in sweep}
+        for name in ("stride", "dilation", "padding"):
+            assert set(range(1, 18)) <= {getattr(geometry, name)[axis] for geometry in sweep}, name
+
+
+def test_sweep_has_depthwise_and_grouped_channels():
+    sweep = list(corners.sweep())
+    assert {9, 33, 129, 513} <= {g.groups for g in sweep if g.groups == g.in_channels == g.out_channels}
+    assert any(g.groups == 2 and g.in_channels > 100 for g in sweep)
+
+
+def test_sweep_is_the_same_every_time_and_of_geometries_alone():
+    assert list(corners.sweep()) == list(corners.sweep())
+    assert all(isinstance(geometry, ConvGeometry) for geometry in corners.sweep())
