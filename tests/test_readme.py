@@ -43,3 +43,9 @@ def test_every_local_link_leads_somewhere():
 
 def test_nothing_is_left_to_be_filled_in():
     assert "<!--" not in README
+
+
+def test_the_corpus_is_as_large_as_it_says():
+    from convverify.mutants import CONTROLS, MUTANTS
+
+    assert f"{len(MUTANTS)} operators that are wrong on purpose and {len(CONTROLS)} that are" in README
