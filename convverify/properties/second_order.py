@@ -34,7 +34,10 @@ class _Second:
             "weight": geometry.weight_shape,
             "bias": (geometry.out_channels,),
         }
-        self.cotangents = {role: self.seen.operands.draw(f"cotangent_{role}", shape) for role, shape in shapes.items()}
+        self.cotangents = {
+            role: self.seen.operands.draw(f"cotangent_{role}", shape, factors=2 if role == "bias" else 1)
+            for role, shape in shapes.items()
+        }
 
     @property
     def norm(self) -> float:
