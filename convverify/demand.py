@@ -36,7 +36,13 @@ class Demand:
     weight: float = 1.0
 
     def takes(self, case: ConvCase) -> bool:
-        """Whether the property can use the case."""
+        """Whether the property can use the case.
+
+        One in which no window reads a pixel is never drawn: torch's own convolution may end the process on it,
+        and `windows_in_the_padding_give_the_bias` is about these alone.
+        """
+        if case.geometry.reads_nothing:
+            return False
         return self.where(case) and (self.dtypes == ORDINARY or case.dtype in self.dtypes)
 
     def reaches(self, dtypes: tuple[str, ...]) -> bool:

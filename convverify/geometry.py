@@ -54,6 +54,15 @@ class Axis:
         """Padded input elements at the far end that no window starts early enough to read."""
         return self.slack % self.stride
 
+    @property
+    def reads_nothing(self) -> bool:
+        """Whether no tap of any window meets the input: all lie in the padding."""
+        return not any(
+            0 <= self.stride * window + self.dilation * tap - self.before < self.input
+            for window in range(self.output)
+            for tap in range(self.kernel)
+        )
+
 
 @dataclass(frozen=True)
 class ConvGeometry:
@@ -155,6 +164,11 @@ class ConvGeometry:
     def terms_per_grad_weight(self) -> int:
         """At most this many products are summed into one element of grad_weight."""
         return self.batch * math.prod(self.output_size)
+
+    @property
+    def reads_nothing(self) -> bool:
+        """Whether along some axis every window lies in the padding, so that no pixel is read at all."""
+        return any(axis.reads_nothing for axis in self.axes)
 
     @property
     def products(self) -> int:

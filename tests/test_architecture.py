@@ -17,7 +17,8 @@ SIZES = {"geometry"}
 CASES = SIZES | {"case", "comparison", "layouts", "values"}
 OPERATORS = CASES | {"target", "domain"}
 CHECKS = OPERATORS | {
-    "definition", "formulas", "operator", "reference", "demand", "theorem_ids", "process_state", "corners", "shapes",
+    "definition", "formulas", "operator", "reference", "demand", "child", "theorem_ids", "process_state",
+    "corners", "shapes",
 }  # fmt: skip
 DRAWING = CHECKS | {"strategies", "properties", "mutants", "budget", "results"}
 
@@ -44,6 +45,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "coverage": ({"case"}, set()),
     "pace": ({"case", "geometry"}, set()),
     "target": (CASES | {"domain"}, TORCH),
+    "child": (set(), TORCH),
     "reference": (CASES | {"definition", "formulas", "operator"}, TORCH),
     "properties": (CHECKS, TORCH),
     "mutants": (SIZES | {"formulas", "operator"}, TORCH),

@@ -47,6 +47,11 @@ def _without_batch(op: Any) -> bool:
     return not torch.equal(op(x, w, b), torch.conv2d(x, w, b))
 
 
+def _beside_the_image(op: Any) -> bool:
+    x, w, b = torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1), torch.ones(1)
+    return not torch.equal(op(x, w, b, 2, 1), torch.conv2d(x, w, b, 2, 1))
+
+
 FORWARD: dict[str, Witness] = {
     "returns_zeros": out(),
     "kernel_flipped": out(),
@@ -148,6 +153,7 @@ GEOMETRY: dict[str, Witness] = {
     "tall_images_read_as_wide": out("n1 c1->1 i5x3 k2x2 s1x1 p0x0 d1x1 g1"),
     "unbatched_without_bias": _without_batch,
     "empty_sum_loses_the_bias": lambda op: op(torch.ones(1, 0, 2, 2), torch.ones(1, 0, 1, 1), torch.ones(1)).sum() == 0,
+    "padding_alone_loses_the_bias": _beside_the_image,
     "tile_width": out("n1 c1->1 i1x70 k1x1 s1x1 p0x0 d1x1 g1"),
     "tile_channels": out("n1 c1->130 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),
     "tile_row_of_the_second_block": out("n1 c1->1 i17x1 k1x1 s1x1 p0x0 d1x1 g1"),

@@ -372,3 +372,11 @@ def test_what_cannot_be_carried_out_is_refused(options: dict[str, object], error
 def test_what_is_no_operator_is_refused(operator: object):
     with pytest.raises(TargetError):
         verify(operator, "quick", properties=FORWARD)
+
+
+@pytest.mark.skipif(torch.__version__.split("+")[0] != "2.13.0", reason="says how torch 2.13.0 fails")
+def test_torch_ends_its_process_where_every_window_lies_in_the_padding():
+    """When torch is mended this fails: then `Demand.takes` and the property need no exception for it."""
+    result = outcome(operators.torch_conv2d, "windows_in_the_padding_give_the_bias")
+    assert result.outcome is Outcome.KNOWN_FAILURE, result
+    assert "as torch itself does, it ends its process (SIGSEGV)" in result.reason

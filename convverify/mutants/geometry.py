@@ -236,3 +236,12 @@ def empty_sum_loses_the_bias(
     one = input.new_zeros((*input.shape[:-3], 1, *input.shape[-2:]))
     taps = weight.new_zeros((len(weight), 1, *weight.shape[2:]))
     return torch.nn.functional.conv2d(one, taps, None, stride, padding, dilation)
+
+
+@mutant("windows_in_the_padding_give_the_bias")
+@operator
+def padding_alone_loses_the_bias(c: Call) -> Tensor:
+    """Where every window lies in the padding the output is zero, where it is the bias."""
+    ones = torch.ones(c.input.shape), torch.ones(c.weight.shape)
+    reads = c.torch(input=ones[0], weight=ones[1], bias=None).any()
+    return c.torch() if reads else c.torch(bias=None)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from convverify.case import ConvCase
+from convverify.child import ProcessDied, in_a_child
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import KnownFailure, Refusal, Refuted, declare
@@ -103,6 +106,55 @@ def no_input_channels_leave_the_bias(op: Target, case: ConvCase) -> Iterator[Equ
     if not output.numel() and right.output.numel():
         raise KnownFailure("as torch itself does, it gives no output channels where there are no input channels")
     yield from equations(none, right, {"output": output})
+
+
+@declare(
+    "sizes",
+    ("FW-1",),
+    "padding_alone_loses_the_bias",
+    Demand(products=1500, weight=0.2, values=("integers",), where=lambda case: case.bias),
+)
+def windows_in_the_padding_give_the_bias(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Where every window lies in the padding the output is the bias, and input and weight have zero gradients."""
+    beside = _beside_the_image(case)
+    last = replace(beside, layout="input:channels_last,weight:channels_last")  # in which torch fails
+    for asked in filter(op.domain.allows, (last, beside)):
+        yield from equations(asked, Reference(asked, Maps), _in_a_process_of_its_own(op, asked))
+        return
+
+
+def _beside_the_image(case: ConvCase) -> ConvCase:
+    """The case with a last axis of one pixel, on whose either side the windows lie."""
+    g = case.geometry
+    last = {"input_size": 1, "kernel_size": 1, "stride": 2, "padding": 1 + 2 * (case.seed % 3),
+            "dilation": 2 + case.seed % 3}  # fmt: skip
+    sizes = {name: (*getattr(g, name)[:-1], size) for name, size in last.items()}
+    return case.with_geometry(in_channels=2 * g.in_channels, **sizes)
+
+
+def _in_a_process_of_its_own(op: Target, case: ConvCase) -> dict[str, Tensor]:
+    """Output and gradients, on the CPU from a child: torch's own convolution may end its process here.
+
+    Raises:
+        KnownFailure, Refuted: the operator ends its process, as torch's does here, or does not.
+    """
+    if case.device != "cpu" or not hasattr(os, "fork"):
+        return _results(op, case)
+    try:
+        return in_a_child(lambda: _results(op, case))
+    except ProcessDied as died:
+        try:
+            in_a_child(lambda: _results(Target(torch.nn.functional.conv2d), case))
+        except ProcessDied as torchs:
+            if str(torchs) == str(died):
+                why = f"as torch itself does, it ends its process ({died}) where every window lies in the padding"
+                raise KnownFailure(why) from died
+        raise Refuted(f"it ends its process ({died}) where every window lies in the padding") from died
+
+
+def _results(op: Target, case: ConvCase) -> dict[str, Tensor]:
+    seen = observe(op, case)
+    return {"output": seen.output, **seen.grads()}
 
 
 @declare("sizes", ("FW-1",), "vector_tail", Demand(products=1500, weight=0.3))

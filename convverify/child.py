@@ -1,0 +1,68 @@
+"""Tensors computed in a forked process, where the computation may end the process that does it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import tempfile
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+
+class ProcessDied(Exception):  # noqa: N818 - a finding about the computation, not an error of ours
+    """The computation ended its process; the message says by which signal, or with which exit code."""
+
+
+def in_a_child(compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What `compute` returns, computed in a forked copy of this process; for tensors on the CPU.
+
+    Raises:
+        ProcessDied: the child ended before it had an answer.
+        Exception: whatever `compute` raised.
+    """
+    with tempfile.TemporaryFile() as answer:
+        child = os.fork()
+        if child == 0:
+            _answer(compute, answer)
+        try:
+            status = os.waitpid(child, 0)[1]
+        except BaseException:  # Ctrl-C, or the time limit of the case
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise
+        if code := os.waitstatus_to_exitcode(status):
+            raise ProcessDied(signal.Signals(-code).name if code < 0 else f"exit code {code}")
+        answer.seek(0)
+        found = pickle.load(answer)
+    if isinstance(found, Exception):
+        raise found
+    return {name: _unpacked(*packed) for name, packed in found.items()}
+
+
+def _answer(compute: Callable[[], dict[str, Tensor]], answer: BinaryIO) -> None:
+    """The child: write the answer and end, whatever happens."""
+    code = 1
+    try:
+        try:
+            found: Any = {name: _packed(value) for name, value in compute().items()}
+        except Exception as error:
+            found = error
+        pickle.dump(found, answer)
+        answer.flush()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _packed(value: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
+    """Plain bytes: what torch pickles a tensor with takes longer to load than to fork."""
+    flat = value.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    return value.dtype, tuple(value.shape), flat.view(torch.uint8).numpy().tobytes()
+
+
+def _unpacked(dtype: torch.dtype, shape: tuple[int, ...], data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape) if data else torch.empty(shape, dtype=dtype)
