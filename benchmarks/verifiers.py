@@ -37,8 +37,8 @@ from verifiers_report import markdown, plot
 from convverify import __version__
 from convverify.mutants import CONTROLS, FAMILIES, MUTANTS
 from convverify.mutants.base import Control, Mutant, declared
-from convverify.runner import verify
 from convverify.target import Target
+from convverify.verification import verify
 
 RESULTS = Path(__file__).parent / "results"
 BUDGETS = {"convverify quick": "quick", "convverify standard": "standard"}

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from convverify.results import Outcome as Outcome
     from convverify.results import Result as Result
     from convverify.results import Run as Run
-    from convverify.runner import verify as verify
     from convverify.target import Target as Target
+    from convverify.verification import verify as verify
 
 __version__ = "0.1.0"
 
@@ -44,7 +44,7 @@ _HOMES = {
         "convverify.operator",
     ),
     "parametrize_with_properties": "convverify.pytest_plugin",
-    "verify": "convverify.runner",
+    "verify": "convverify.verification",
 }
 
 __all__ = [

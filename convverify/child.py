@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -46,6 +47,7 @@ def in_a_child(compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
 def _answer(compute: Callable[[], dict[str, Tensor]], answer: BinaryIO) -> None:
     """The child: write the answer and end, whatever happens."""
     code = 1
+    faulthandler.disable()  # the parent tells of the child's end
     try:
         try:
             found: Any = {name: _packed(value) for name, value in compute().items()}

@@ -1,6 +1,6 @@
 """Verification in a process of its own, which an operator may crash, hang or end without harm.
 
-Only the worker imports torch. It sends one JSON object a line: the plan, the case in hand, each result. If
+Only the worker needs torch. It sends one JSON object a line: the plan, the case in hand, each result. If
 it dies or falls silent, the case in hand becomes a counterexample and a new worker goes on behind it.
 """
 
@@ -11,9 +11,6 @@ import json
 import os
 import selectors
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,6 +19,7 @@ from typing import Any
 
 from convverify import __version__
 from convverify.results import Counterexample, Outcome, Result, Run, result_from
+from convverify.workers import Process, Worker, forked, spawned
 
 RESTARTS = 3
 START_SECONDS = 120.0
@@ -68,18 +66,20 @@ class _Progress:
         return [blank for blank in self.blanks if (blank.property, blank.device) not in self.results]
 
 
+Start = Callable[[list[list[str]]], contextlib.AbstractContextManager[Worker]]
+
+
 def verify_isolated(request: Request, progress: Progress = lambda result, total: None) -> Run:
-    """Verify a target in a worker process; `progress` gets each result and the number there will be.
+    """Verify a target in a new process; `progress` gets each result and the number there will be.
+
+    Ctrl-C ends the run early: what was not checked is not run.
 
     Raises:
         RequestError: the worker refused, or could not even load the target.
     """
     state, started = _Progress(), time.perf_counter()
     try:
-        for _ in range(RESTARTS + 1):
-            _work(request, state, progress)
-            if state.done or not state.left:
-                break
+        _finish(lambda skip: spawned(json.dumps({**asdict(request), "skip": skip}).encode()), state, progress)
     except KeyboardInterrupt:
         state.interrupted = True
     if not state.plan:
@@ -87,30 +87,28 @@ def verify_isolated(request: Request, progress: Progress = lambda result, total:
     return _run(state, time.perf_counter() - started)
 
 
-def _work(request: Request, state: _Progress, progress: Progress) -> None:
-    """Let one worker go through what is left, and record how it ended."""
-    skip = [[result.property, result.device] for result in state.results.values()]
-    read, write = os.pipe()
-    with tempfile.TemporaryFile() as noise:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "convverify.worker", str(write)],
-            stdin=subprocess.PIPE, stdout=noise, stderr=noise, pass_fds=[write], start_new_session=True,
-        )  # fmt: skip
-        os.close(write)
-        try:
-            assert worker.stdin is not None
-            worker.stdin.write(json.dumps({**asdict(request), "skip": skip}).encode())
-            worker.stdin.close()
+def verify_forked(serve: Callable[[list[list[str]], int], None], progress: Progress) -> Run:
+    """Verify in forks of this process; `serve` is told what to skip and where its messages go.
+
+    Raises:
+        RequestError: the worker failed before it could begin.
+    """
+    state, started = _Progress(), time.perf_counter()
+    _finish(lambda skip: forked(lambda channel: serve(skip, channel)), state, progress)
+    return _run(state, time.perf_counter() - started)
+
+
+def _finish(start: Start, state: _Progress, progress: Progress) -> None:
+    """Let one worker after the other go through what is left."""
+    for _ in range(RESTARTS + 1):
+        with start([[result.property, result.device] for result in state.results.values()]) as worker:
             silent = False
-            for message in _messages(read, lambda: _patience(state)):
+            for message in _messages(worker.messages, lambda: _patience(state)):
                 silent = _take(message, state, progress)
             if not state.done:
-                why = _ending(worker, silent)
-                noise.seek(0)
-                _blame(state, why, noise.read()[-2000:].decode(errors="replace"), progress)
-        finally:
-            os.close(read)
-            _end(worker)
+                _blame(state, _ending(worker.process, silent), worker.last_words(), progress)
+        if state.done or not state.left:
+            break
 
 
 def _patience(state: _Progress) -> float:
@@ -157,7 +155,7 @@ def _take(message: dict[str, Any], state: _Progress, progress: Progress) -> bool
     return False
 
 
-def _ending(worker: subprocess.Popen[bytes], silent: bool) -> str:
+def _ending(worker: Process, silent: bool) -> str:
     if silent and worker.poll() is None:
         return "the operator did not come back, and its process was ended"
     code = worker.wait(10)
@@ -169,7 +167,7 @@ def _ending(worker: subprocess.Popen[bytes], silent: bool) -> str:
 def _blame(state: _Progress, why: str, noise: str, progress: Progress) -> None:
     """Make the case in hand a counterexample; without one the target could not be loaded."""
     if not state.plan:
-        last = noise.strip().splitlines()
+        last = noise.splitlines()
         raise RequestError(f"while the target was loaded, {why}" + (f": {last[-1]}" if last else ""))
     if state.in_hand is None:  # between properties: blame the next one, so that a restart gets past it
         blank = state.left[0] if state.left else None
@@ -179,20 +177,13 @@ def _blame(state: _Progress, why: str, noise: str, progress: Progress) -> None:
         blank = next(b for b in state.blanks if (b.property, b.device) == (name, device))
     if blank is None:
         return
-    said = f"{why}; the last it printed: {noise.strip().splitlines()[-1]}" if noise.strip() else why
+    said = f"{why}; the last it printed: {noise.splitlines()[-1]}" if noise else why
     example = Counterexample(f"{blank.property}: {line}", said, first_line=f"{blank.property}: {line}")
     result = replace(blank, outcome=Outcome.ERRORED, reason=said, cases=1,
                      counterexample=example if line else None)  # fmt: skip
     state.results[blank.property, blank.device] = result
     state.in_hand = None
     progress(result, len(state.blanks))
-
-
-def _end(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker and whatever it has started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait()
 
 
 def _run(state: _Progress, elapsed_seconds: float) -> Run:

@@ -43,7 +43,7 @@ def measure(
 def entry(name: str, kind: str, budget: str, seed: int, fail_fast: bool) -> Entry:
     """Verify one mutant or control with the whole catalogue."""
     from convverify.mutants import CONTROLS, MUTANTS  # noqa: PLC0415 - in the worker
-    from convverify.runner import verify  # noqa: PLC0415
+    from convverify.verification import verify  # noqa: PLC0415
 
     if kind == "mutant":
         mutant = next(m for m in MUTANTS if m.name == name)

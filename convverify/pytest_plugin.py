@@ -49,7 +49,7 @@ class Check:
             AssertionError: the property does not hold; the message is the counterexample.
         """
         __tracebackhide__ = True
-        from convverify.runner import verify  # noqa: PLC0415
+        from convverify.verification import verify  # noqa: PLC0415
 
         run = verify(self.operator, domain=self.domain, properties=(self.name,), **{**_OPTIONS, **self.options})
         result = run.results[0]

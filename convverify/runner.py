@@ -16,7 +16,7 @@ import hypothesis
 import torch
 from hypothesis import HealthCheck, Phase, settings
 
-from convverify import __version__, corners, environment, process_state
+from convverify import corners, process_state
 from convverify.budget import BUDGETS, Budget
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
@@ -27,13 +27,14 @@ from convverify.geometry import ConvGeometry
 from convverify.pace import Clock, Pace
 from convverify.properties import CATALOGUE, named
 from convverify.properties.base import Property
-from convverify.results import Counterexample, Outcome, Result, Run
+from convverify.results import Counterexample, Outcome, Result
 from convverify.strategies import cases, no_foreign_constants, smaller_cases, some_layout
 from convverify.target import Target, load
 from convverify.values import DISTRIBUTIONS
 
 LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
 LEAST_TRIED = 60  # likewise for what a counterexample is shrunken to
+SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300
 LAYER_PRODUCTS = 50_000
 MOST_DIAGNOSED = 3
@@ -104,50 +105,6 @@ class _Stop(Exception):  # noqa: N818 - ends a Hypothesis run early
     pass
 
 
-def verify(
-    operator: object,
-    budget: str = "standard",
-    device: str = "cpu",
-    seed: int = 0,
-    domain: str | None = None,
-    *,
-    name: str = "",
-    properties: Sequence[str] = (),
-    shapes: Sequence[ConvGeometry] = (),
-    secret_seed: int | None = None,
-    fail_fast: bool = False,
-    progress: Progress | None = None,
-) -> Run:
-    """Verify a convolution operator.
-
-    Args:
-        operator: a callable with (a prefix of) the signature of `torch.nn.functional.conv2d`, an
-            `autograd.Function` class, a module class with the constructor of `nn.Conv2d`, or a target text
-            such as `pkg.mod:attribute`.
-        budget: quick, standard or thorough.
-        device: cpu, cuda, or auto for all there are. A device that is absent is not run.
-        seed: the public half of the seeds; the other half is secret until the run is over.
-        domain: what the operator claims to support, such as `square, stride=1, groups=1`.
-        name: what the report calls the operator.
-        properties: names of those to check; all, where empty.
-        shapes: geometries to check instead of drawn ones.
-        secret_seed: that of an earlier run, to repeat it.
-        fail_fast: stop at the first property that is falsified.
-        progress: called with each result as it comes.
-
-    Raises:
-        TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
-    """
-    plan = plan_of(operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast)
-    started = time.perf_counter()
-    results, coverage = [], Counter[tuple[str, str]]()
-    for result in execute(plan, coverage):
-        results.append(result)
-        if progress is not None:
-            progress(result)
-    return _run_of(plan, results, coverage, time.perf_counter() - started)
-
-
 def plan_of(
     operator: object,
     budget: str = "standard",
@@ -200,17 +157,6 @@ def devices(device: str) -> tuple[str, ...]:
     return known[device]
 
 
-def _run_of(plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float) -> Run:
-    """The run that these results make up."""
-    table: dict[str, dict[str, int]] = {}
-    for (name, value), count in sorted(coverage.items()):
-        table.setdefault(name, {})[value] = count
-    return Run(
-        plan.op.name, plan.budget.name, plan.devices, plan.seed, plan.secret_seed, plan.op.domain.text,
-        tuple(results), elapsed_seconds, environment.describe(), table, __version__,
-    )  # fmt: skip
-
-
 def execute(
     plan: Plan, coverage: Counter[tuple[str, str]], skip: Set[tuple[str, str]] = frozenset()
 ) -> Iterator[Result]:
@@ -243,6 +189,8 @@ class _Verifier:
         self.failed = self.stopped = ""
         self.inexact = False
         self.diagnosed = 0
+        self.small: list[ConvGeometry] = []
+        self.shrinking_left = SHRINKINGS * self.budget.shrink_seconds
         self.pace = Pace()
         self.supported: dict[ConvGeometry, None] = {}
 
@@ -369,29 +317,43 @@ class _Verifier:
 
     def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
         """The smallest failing case near this one, explained."""
-        seconds = self.budget.shrink_seconds / (4 if self.failed else 1)
         if finding.kind is Kind.HANG or case == self.plan.case:
             return counterexample(prop, self.plan.op, case, finding, case, True)
         again = examine(prop, self.plan.op, case, self.budget.case_seconds)
         if not again.kind.is_failure:
             return counterexample(prop, self.plan.op, case, finding, case, False)
-        smallest, found = shrink(prop, self.plan.op, case, again, seconds)
+        smallest, found = self._smallest(prop, case, again)
         example = counterexample(prop, self.plan.op, smallest, found, case, True)
         if found.kind is not Kind.UNEQUAL or self.diagnosed >= MOST_DIAGNOSED:
             return example
         self.diagnosed += 1
-        causes = behaves_like(prop, self.plan.op, smallest, case, seconds)
+        causes = behaves_like(prop, self.plan.op, smallest, case, self.budget.shrink_seconds)
         formula = read_back(self.plan.op, smallest) if self.diagnosed == 1 else ""
         return replace(example, behaves_like=causes, readback=formula)
+
+    def _smallest(self, prop: Property, case: ConvCase, finding: Finding) -> tuple[ConvCase, Finding]:
+        """The case at the geometry of an earlier counterexample where it fails there, too; else shrunken."""
+        for geometry in self.small:
+            smaller = replace(case, geometry=geometry)
+            if smaller.size < case.size and self.plan.op.domain.allows(smaller) and prop.demand.takes(smaller):
+                found = examine(prop, self.plan.op, smaller, self.budget.case_seconds)
+                if found.kind is finding.kind:
+                    return smaller, found
+        share = self.budget.shrink_seconds / (4 if self.failed else 1)
+        started = self.clock()
+        smallest, found = shrink(prop, self.plan.op, case, finding, min(share, self.shrinking_left))
+        self.shrinking_left = max(0.0, self.shrinking_left - (self.clock() - started))
+        self.small.append(smallest.geometry)
+        return smallest, found
 
 
 def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float) -> tuple[ConvCase, Finding]:
     """The smallest case of the operator's domain found in the time on which the property fails as well."""
-    started, tried = time.perf_counter(), 0
+    clock, tried = Clock(), 0
     best = [(case, finding)]
 
     def over() -> bool:
-        return time.perf_counter() - started > seconds * (1 if tried >= LEAST_TRIED else 3)
+        return clock() > seconds * (1 if tried >= LEAST_TRIED else 3)
 
     def check(smaller: ConvCase) -> bool:
         nonlocal tried

@@ -5,6 +5,7 @@ Run as `python -m convverify.worker FD`; not meant to be run by hand.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -20,11 +21,6 @@ def main() -> None:
     os.set_inheritable(channel, False)
     request = json.loads(sys.stdin.read())
 
-    def send(kind: str, **fields: Any) -> None:
-        data = (json.dumps({"kind": kind, **fields}) + "\n").encode()
-        while data:
-            data = data[os.write(channel, data) :]
-
     import torch  # noqa: PLC0415 - after the request is read, so that a refusal of Python's comes first
 
     torch.set_num_threads(1)
@@ -34,13 +30,26 @@ def main() -> None:
     try:
         plan = runner.plan_of(**_arguments(request))
     except REFUSALS as error:
-        send("refused", message=str(error))
+        _send(channel, "refused", message=str(error))
         return
+    serve(plan, request["skip"], channel)
+    os._exit(0)  # whatever threads and exit handlers the operator has left behind
+
+
+def serve(plan: Any, skip: list[list[str]], channel: int) -> None:
+    """Carry out a plan but for the (property, device) pairs in `skip`, and send what comes of it."""
     try:
-        _execute(plan, request["skip"], send)
+        _execute(plan, skip, functools.partial(_send, channel))
     except Exception as error:  # an operator's errors are caught where it is called: this one is ours
         where = traceback.extract_tb(error.__traceback__)[-1]
-        send("refused", message=f"convverify itself failed, in {where.name}: {type(error).__name__}: {error}")
+        message = f"convverify itself failed, in {where.name}: {type(error).__name__}: {error}"
+        _send(channel, "refused", message=message)
+
+
+def _send(channel: int, kind: str, **fields: Any) -> None:
+    data = (json.dumps({"kind": kind, **fields}) + "\n").encode()
+    while data:
+        data = data[os.write(channel, data) :]
 
 
 def _arguments(request: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +77,6 @@ def _execute(plan: Any, skip: list[list[str]], send: Any) -> None:
         send("result", result=asdict(result), coverage=[[*key, count] for key, count in coverage.items()])
         coverage.clear()
     send("done")
-    os._exit(0)  # whatever threads and exit handlers the operator has left behind
 
 
 if __name__ == "__main__":

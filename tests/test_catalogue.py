@@ -12,9 +12,9 @@ from convverify.properties import CATALOGUE, FAMILIES, UnknownPropertyError, nam
 from convverify.properties.base import Property, declare
 from convverify.report import kill_matrix
 from convverify.results import Outcome
-from convverify.runner import verify
 from convverify.theorem_ids import THEOREM_IDS
 from convverify.values import DISTRIBUTIONS
+from convverify.verification import verify
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 NO_FAMILY = {"base", "calls"}

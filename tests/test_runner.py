@@ -19,8 +19,9 @@ from convverify.examine import Kind, examine
 from convverify.properties import CATALOGUE, UnknownPropertyError, named
 from convverify.properties.base import Property
 from convverify.results import Outcome
-from convverify.runner import ChoiceError, verify
+from convverify.runner import ChoiceError
 from convverify.target import Target, TargetError
+from convverify.verification import verify
 
 FORWARD = ("forward_equals_torch",)
 FAST = (
@@ -184,7 +185,7 @@ def test_hang_is_caught_and_ends_the_run(monkeypatch: pytest.MonkeyPatch):
 def test_operator_is_never_asked_outside_its_domain():
     calls: list[operators.Call] = []
     text = "square, stride=1, padding<=1, dilation=1, groups=1, no bias, kernel=2|3, contiguous, dtype=float64"
-    run = verify(operators.recording(calls), "quick", domain=text)
+    run = verify(operators.recording(calls), "quick", isolated=False, domain=text)
     assert run.outcome is Outcome.PASSED
     assert run.domain == text
     assert len(calls) > 200
@@ -316,7 +317,7 @@ def test_fail_fast_leaves_the_rest_not_run():
 def test_named_shapes_are_checked_instead_of_drawn_cases():
     layers = shapes.named("lenet")
     calls: list[operators.Call] = []
-    run = verify(operators.recording(calls), "quick", properties=FORWARD, shapes=layers)
+    run = verify(operators.recording(calls), "quick", isolated=False, properties=FORWARD, shapes=layers)
     assert run.results[0].cases == len(layers)
     assert {call.input_shape[1:] for call in calls} == {g.input_shape[1:] for g in layers}
 

@@ -1,0 +1,90 @@
+"""The Python face: verify an operator that is at hand as an object."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import torch
+
+from convverify import __version__, environment, isolation, worker
+from convverify.geometry import ConvGeometry
+from convverify.results import Result, Run
+from convverify.runner import Plan, execute, plan_of
+
+Progress = Callable[[Result], None]
+
+
+def verify(
+    operator: object,
+    budget: str = "standard",
+    device: str = "cpu",
+    seed: int = 0,
+    domain: str | None = None,
+    *,
+    name: str = "",
+    properties: Sequence[str] = (),
+    shapes: Sequence[ConvGeometry] = (),
+    secret_seed: int | None = None,
+    fail_fast: bool = False,
+    isolated: bool = True,
+    progress: Progress | None = None,
+) -> Run:
+    """Verify a convolution operator.
+
+    Args:
+        operator: a callable with (a prefix of) the signature of `torch.nn.functional.conv2d`, an
+            `autograd.Function` class, a module class with the constructor of `nn.Conv2d`, or a target text
+            such as `pkg.mod:attribute`.
+        budget: quick, standard or thorough.
+        device: cpu, cuda, or auto for all there are. A device that is absent is not run.
+        seed: the public half of the seeds; the other half is secret until the run is over.
+        domain: what the operator claims to support, such as `square, stride=1, groups=1`.
+        name: what the report calls the operator.
+        properties: names of those to check; all, where empty.
+        shapes: geometries to check instead of drawn ones.
+        secret_seed: that of an earlier run, to repeat it.
+        fail_fast: stop at the first property that is falsified.
+        isolated: verify in a fork of this process, which the operator may crash, hang or end, and whose state
+            it may change, without harm. Where nothing can be forked (no `os.fork`, or CUDA in use), and where
+            this is False, the operator runs in this process.
+        progress: called with each result as it comes.
+
+    Raises:
+        TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
+    """
+    plan = plan_of(operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast)
+    told = progress or (lambda result: None)
+    if isolated and _forkable(plan):
+        return isolation.verify_forked(functools.partial(_serve, plan), lambda result, total: told(result))
+    started = time.perf_counter()
+    results, coverage = [], Counter[tuple[str, str]]()
+    for result in execute(plan, coverage):
+        results.append(result)
+        told(result)
+    return _run_of(plan, results, coverage, time.perf_counter() - started)
+
+
+def _serve(plan: Plan, skip: list[list[str]], channel: int) -> None:
+    torch.set_num_threads(1)  # before anything is computed: a fork has none of its parent's threads
+    worker.serve(plan, skip, channel)
+
+
+def _forkable(plan: Plan) -> bool:
+    """Whether a fork can do what is planned; CUDA cannot be used on both sides of one."""
+    on_cuda = "cuda" in plan.devices and torch.cuda.is_available()
+    return hasattr(os, "fork") and not on_cuda and not torch.cuda.is_initialized()
+
+
+def _run_of(plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float) -> Run:
+    """The run that these results make up."""
+    table: dict[str, dict[str, int]] = {}
+    for (name, value), count in sorted(coverage.items()):
+        table.setdefault(name, {})[value] = count
+    return Run(
+        plan.op.name, plan.budget.name, plan.devices, plan.seed, plan.secret_seed, plan.op.domain.text,
+        tuple(results), elapsed_seconds, environment.describe(), table, __version__,
+    )  # fmt: skip

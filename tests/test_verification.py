@@ -1,0 +1,68 @@
+"""The Python face: operators at hand as objects, verified in forks of this process."""
+
+import os
+import signal
+import sys
+
+import operators
+import pytest
+import torch
+
+from convverify.results import Outcome, Result
+from convverify.verification import verify
+
+PROPERTIES = ("forward_equals_definition", "zero_steps_are_refused")
+
+
+def ending(end) -> object:
+    """An operator that computes as torch does, and ends its process where a kernel has several taps."""
+
+    def conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        if weight[0, 0].numel() > 1:
+            end()
+        return torch.nn.functional.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+    return conv
+
+
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "the operator's process died of SIGSEGV"),
+        (lambda: os._exit(0), "the operator ended its process (exit code 0)"),
+    ],
+)
+def test_an_operator_that_ends_its_process_does_not_end_this_one(end, how: str):
+    results = verify(ending(end), "quick", properties=PROPERTIES).results
+    assert [result.outcome for result in results] == [Outcome.ERRORED] * 2  # it went on after the first
+    assert all(how in result.reason and result.counterexample for result in results)
+
+
+def test_what_an_operator_changes_is_changed_in_its_own_process_only():
+    calls: list[dict[str, object]] = []
+    verify(operators.recording(calls), "quick", properties=PROPERTIES)
+    assert not calls
+    verify(operators.recording(calls), "quick", properties=PROPERTIES, isolated=False)
+    assert calls
+
+
+def test_a_fork_finds_what_this_process_finds():
+    def found(isolated: bool) -> list[tuple[str, Outcome, str]]:
+        run = verify(operators.kernel_turned, "quick", properties=PROPERTIES, secret_seed=3, isolated=isolated)
+        return [(r.property, r.outcome, r.counterexample.line if r.counterexample else "") for r in run.results]
+
+    assert found(isolated=True) == found(isolated=False)
+
+
+def test_ctrl_c_is_the_callers():
+    def interrupt(result: Result) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(operators.torch_conv2d, "quick", properties=PROPERTIES, progress=interrupt)
+
+
+def test_output_of_the_operator_is_its_own(capfd: pytest.CaptureFixture[str]):
+    run = verify(ending(lambda: sys.stdout.write("noise")), "quick", properties=PROPERTIES)
+    assert run.outcome is Outcome.PASSED
+    assert "noise" not in capfd.readouterr().out
