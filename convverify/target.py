@@ -6,9 +6,11 @@ the verifier raises.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -160,7 +162,8 @@ def _accepted(function: Callable[..., Any], skip: int = 0) -> tuple[str, ...]:
     try:
         parameters = list(inspect.signature(function).parameters.values())[skip:]
     except (TypeError, ValueError):
-        return PARAMETERS
+        fixed = function.keywords if isinstance(function, functools.partial) else ()  # of a builtin
+        return tuple(itertools.takewhile(lambda name: name not in fixed, PARAMETERS))
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return PARAMETERS
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -1,3 +1,4 @@
+import functools
 import sys
 from pathlib import Path
 
@@ -208,3 +209,7 @@ def test_load_refuses_a_file_that_does_not_import(tmp_path: Path, text: str, mes
     file.write_text(text, encoding="utf-8")
     with pytest.raises(TargetError, match=message):
         load(f"{file}:conv")
+
+
+def test_a_partial_of_a_builtin_takes_what_precedes_the_fixed_argument():
+    assert Target(functools.partial(torch.conv2d, padding=1)).accepts == ("input", "weight", "bias", "stride")

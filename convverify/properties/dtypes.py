@@ -55,7 +55,9 @@ def _results(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 def claimed(op: Target, case: ConvCase) -> None:
-    """An operator claims a dtype of which it gets the simplest case right.
+    """An operator claims a dtype of which it gets the simplest case right: the product, and one of its gradients.
+
+    Not both: one that conjugates for the input and not for the weight knows of complex numbers, and is wrong.
 
     Raises:
         Unsupported: it does not, and has not declared the dtype either.
@@ -64,8 +66,8 @@ def claimed(op: Target, case: ConvCase) -> None:
         return
     simplest = ConvCase(_PRODUCT, dtype=case.dtype, device=case.device, seed=3)
     try:
-        right = all(compare(equation)[0] is not Verdict.UNEQUAL for equation in _results(op, simplest))
+        output, *grads = (compare(equation)[0] is not Verdict.UNEQUAL for equation in _results(op, simplest))
     except (OperatorError, Refuted) as error:
         raise Unsupported(f"it does not compute in {case.dtype}: {error}") from error
-    if not right:
-        raise Unsupported(f"it does not claim {case.dtype}: a single product or its gradient is not right")
+    if not output or (grads and not any(grads)):
+        raise Unsupported(f"it does not claim {case.dtype}: a single product or its gradients are not right")
