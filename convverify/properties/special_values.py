@@ -102,7 +102,7 @@ def opposite_infinities_make_nan(op: Target, case: ConvCase) -> Iterator[Equatio
 
 @declare(
     "special values", ("FW-1",), "overflow_saturates",
-    Demand(dtypes=("float32", "float64", "float16", "bfloat16"), products=1500, bias=False, weight=0.3),
+    Demand(dtypes=("float32", "float64", "float16", "bfloat16"), products=1500, bias=False),
     refusal=Refusal.ALLOWED, direct=True,
 )  # fmt: skip
 def overflow_is_not_finite(op: Target, case: ConvCase) -> Iterator[Equation]:
