@@ -13,7 +13,7 @@ from convverify.demand import Demand
 from convverify.properties.base import declare
 from convverify.properties.calls import geometry_arguments, tensor
 from convverify.reference import Reference
-from convverify.target import OperatorError, Target, Unsupported
+from convverify.target import OperatorError, Target, Unsupported, built
 
 _DEMAND = Demand(products=3000, strings=True, weight=0.3)
 _MODES = ("circular", "replicate", "reflect")
@@ -28,7 +28,7 @@ def _beside(op: Target, case: ConvCase, **options: str) -> tuple[nn.Module, nn.M
 
     def build(kind: type[nn.Module]) -> nn.Module:
         made = op.guarded(
-            kind, g.in_channels, g.out_channels, g.kernel_size, stride, padding, dilation, groups, case.bias,
+            built, kind, g.in_channels, g.out_channels, g.kernel_size, stride, padding, dilation, groups, case.bias,
             dtype=case.torch_dtype, device=case.device, **options,
         )  # fmt: skip
         assert isinstance(made, nn.Module)
