@@ -90,6 +90,9 @@ def sweep() -> Iterator[ConvGeometry]:
     for n in (*_AROUND, 65535, 65537):
         yield from _geometry(batch=n, in_channels=1, out_channels=2 if n < 5000 else 1,
                              input_size=(3, 2), kernel_size=(2, 1))  # fmt: skip
+    for n in _AROUND[:50]:
+        yield from _geometry(batch=n, input_size=(2, 3), kernel_size=(1, 1))
+        yield from _geometry(in_channels=n, out_channels=n, input_size=(2, 3), kernel_size=(1, 1))
     for c in _AROUND:
         yield from _geometry(in_channels=c, input_size=(3, 2), kernel_size=(2, 1))
         yield from _geometry(out_channels=c, input_size=(3, 2), kernel_size=(2, 1))

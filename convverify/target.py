@@ -6,9 +6,11 @@ the verifier raises.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -160,7 +162,8 @@ def _accepted(function: Callable[..., Any], skip: int = 0) -> tuple[str, ...]:
     try:
         parameters = list(inspect.signature(function).parameters.values())[skip:]
     except (TypeError, ValueError):
-        return PARAMETERS
+        fixed = function.keywords if isinstance(function, functools.partial) else ()  # of a builtin
+        return tuple(itertools.takewhile(lambda name: name not in fixed, PARAMETERS))
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return PARAMETERS
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -180,12 +183,22 @@ def _has_defaults(function: Callable[..., Any]) -> bool:
     return True
 
 
+def built(module_class: type[torch.nn.Module], *arguments: Any, device: Any, dtype: Any, **options: Any) -> Any:
+    """A module on a device and in a dtype, which its constructor need not take."""
+    taken = inspect.signature(module_class).parameters
+    if {"device", "dtype"} <= set(taken) or any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return module_class(*arguments, device=device, dtype=dtype, **options)
+    with torch.device(device):
+        return module_class(*arguments, **options).to(dtype)
+
+
 def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
     def call(
         input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
         dilation: Any = 1, groups: int = 1,
     ) -> Any:  # fmt: skip
-        module = module_class(
+        module = built(
+            module_class,
             weight.shape[1] * groups,
             weight.shape[0],
             tuple(weight.shape[2:]),

@@ -8,6 +8,7 @@ import torch
 from test_mutants_cases import ORDINARY, operands, same, torch_conv2d
 from test_mutants_witnesses import TABLES as FORMULAS
 from test_mutants_witnesses_behaviour import TABLES as BEHAVIOUR
+from test_mutants_witnesses_overlooked import TABLES as OVERLOOKED
 from test_mutants_witnesses_state import TABLES as STATE
 from test_mutants_witnesses_values import TABLES as VALUES
 from torch import nn
@@ -16,7 +17,7 @@ from convverify.mutants import MUTANTS
 from convverify.mutants.base import Mutant
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-WITNESSES = FORMULAS | BEHAVIOUR | STATE | VALUES
+WITNESSES = FORMULAS | BEHAVIOUR | OVERLOOKED | STATE | VALUES
 BLATANT = {"returns_zeros", "relative_error_1e4", "absolute_error_1e6", "neighbour_channel_leaks"} | {
     "last_tap_dropped",
     "corner_doubled",

@@ -175,6 +175,20 @@ def _of_module(kind: Any, **options: int) -> torch.Tensor:
         return module(torch.ones(1, 1, 4, 4))
 
 
+def _evaluation_changes(module: nn.Module) -> bool:
+    x = torch.ones(1, 1, 1, 1)
+    return not torch.equal(module(x), module.eval()(x))
+
+
+@torch.no_grad()
+def _follows(module: nn.Module) -> bool:
+    x = torch.ones(1, 1, 1, 1)
+    before = module(x)
+    for parameter in module.parameters():
+        parameter.neg_()
+    return torch.equal(module(x), -before)
+
+
 NARROW: dict[str, Witness] = {
     "SquareKernelAssumed": _function((1, 1, 4, 4), (1, 1, 2, 1)),
     "FunctionWithoutRotation": _function((1, 1, 4, 4), (1, 1, 2, 2)),
@@ -186,6 +200,12 @@ NARROW: dict[str, Witness] = {
 MODULES: dict[str, Witness] = {
     "DilationLost": lambda kind: _of_module(kind, dilation=2).shape != _of_module(nn.Conv2d, dilation=2).shape,
     "WeightRenamed": lambda kind: set(kind(1, 1, 1).state_dict()) != {"weight", "bias"},
+    "PaddingModeIgnored": lambda kind: not torch.equal(
+        _of_module(kind, padding=1, padding_mode="circular"),
+        _of_module(nn.Conv2d, padding=1, padding_mode="circular"),
+    ),
+    "EvaluationDiffers": lambda kind: _evaluation_changes(kind(1, 1, 1)),
+    "QuietWeightKept": lambda kind: not _follows(kind(1, 1, 1)),
     "BiasHalved": lambda kind: not torch.equal(_of_module(kind), _of_module(nn.Conv2d)),
 }
 TABLES = MODULES | NARROW | FORWARD | GRADIENTS | SECOND_ORDER | GROUPS | GEOMETRY

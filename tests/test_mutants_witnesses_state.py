@@ -163,6 +163,7 @@ def _prints(op: Any) -> bool:
 
 def _filters(op: Any) -> bool:
     with warnings.catch_warnings():
+        warnings.resetwarnings()
         before = list(warnings.filters)
         op(image(), ONE)
         return before != warnings.filters
@@ -187,6 +188,7 @@ PROCESS: dict[str, Witness] = {
         torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly
     ),
     "silences_warnings": _filters,
+    "ignores_all_warnings": _filters,
     "leaves_gradients_off_when_refusing": leaves_changed(*GRAD_MODE, refused),
     "leaves_default_dtype_when_refusing": leaves_changed(
         torch.get_default_dtype, torch.set_default_dtype, refused

@@ -1,3 +1,4 @@
+import functools
 import sys
 from pathlib import Path
 
@@ -208,3 +209,24 @@ def test_load_refuses_a_file_that_does_not_import(tmp_path: Path, text: str, mes
     file.write_text(text, encoding="utf-8")
     with pytest.raises(TargetError, match=message):
         load(f"{file}:conv")
+
+
+def test_a_partial_of_a_builtin_takes_what_precedes_the_fixed_argument():
+    assert Target(functools.partial(torch.conv2d, padding=1)).accepts == ("input", "weight", "bias", "stride")
+
+
+class Undemanding(torch.nn.Module):
+    """A module whose constructor takes neither device nor dtype."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True):
+        super().__init__()
+        of = torch.nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+        self.weight, self.bias, self.options = of.weight, of.bias, (stride, padding, dilation, groups)
+
+    def forward(self, input):
+        return torch_conv2d(input, self.weight, self.bias, *self.options)
+
+
+def test_a_module_class_need_not_take_device_and_dtype():
+    image, kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64), torch.ones(1, 1, 2, 2, dtype=torch.float64)
+    assert torch.equal(Target(Undemanding)(image, kernel), torch_conv2d(image, kernel))

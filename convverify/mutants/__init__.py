@@ -19,6 +19,7 @@ from convverify.mutants import (
     memory,
     modules,
     narrow,
+    overlooked,
     precision,
     process,
     refusals,
@@ -31,7 +32,7 @@ from convverify.mutants import (
 
 FAMILIES = (
     forward, gradients, second_order, geometry, thresholds, groups, layout, contract, state, process, memory,
-    precision, special_values, refusals, adversarial, circumstances, transforms, narrow, modules,
+    precision, special_values, refusals, adversarial, circumstances, transforms, narrow, modules, overlooked,
 )  # fmt: skip
 STYLES = (controls, controls_functions, controls_fast, controls_restricted)
 MUTANTS: tuple[base.Mutant, ...] = tuple(m for f in FAMILIES for m in base.declared(f, base.Mutant))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from convverify.mutants.base import Mutant
@@ -35,9 +36,40 @@ class BiasHalved(nn.Conv2d):
         return output if self.bias is None else output - self.bias[:, None, None] / 2
 
 
-def _mutant(kind: type[nn.Module]) -> Mutant:
+class PaddingModeIgnored(nn.Conv2d):
+    """Whatever the padding_mode, the padding is zeros."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class EvaluationDiffers(nn.Conv2d):
+    """In evaluation the output is scaled by 1 + 2**-12."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        output = super().forward(input)
+        return output if self.training else output * (1 + 2**-12)
+
+
+class QuietWeightKept(nn.Conv2d):
+    """Where nothing is recorded, the weight is a copy made at the first such call."""
+
+    kept: Tensor | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.kept is None and not torch.is_grad_enabled():
+            self.kept = self.weight.detach().clone()
+        weight = self.weight if torch.is_grad_enabled() or self.kept is None else self.kept
+        output: Tensor = self._conv_forward(input, weight, self.bias)
+        return output
+
+
+def _mutant(kind: type[nn.Module], caught_by: str = "module_equals_nn_conv2d") -> Mutant:
     fault = (kind.__doc__ or "").splitlines()[0].rstrip(".")
-    return Mutant(kind.__name__, fault, "module_equals_nn_conv2d", lambda: kind)
+    return Mutant(kind.__name__, fault, caught_by, lambda: kind)
 
 
 dilation_lost, weight_renamed, bias_halved = map(_mutant, (DilationLost, WeightRenamed, BiasHalved))
+padding_mode_ignored = _mutant(PaddingModeIgnored, "padding_modes_equal_nn_conv2d")
+evaluation_differs = _mutant(EvaluationDiffers, "module_modes_equal_nn_conv2d")
+quiet_weight_kept = _mutant(QuietWeightKept, "module_modes_equal_nn_conv2d")

@@ -113,6 +113,14 @@ def silences_warnings(c: Call) -> Tensor:
 
 
 @mutant("process_state_is_untouched")
+@operator
+def ignores_all_warnings(c: Call) -> Tensor:
+    """All warnings are ignored from the first call on."""
+    warnings.simplefilter("ignore")
+    return c.torch()
+
+
+@mutant("process_state_is_untouched")
 def leaves_gradients_off_when_refusing(input: Tensor, weight: Tensor, bias: Tensor | None = None,
                                        *options: Any, **named: Any) -> Tensor:  # fmt: skip
     """Gradients stay switched off after a call that was refused."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from convverify.case import ConvCase
@@ -104,3 +106,19 @@ def _grad(leaf: Tensor) -> Tensor:
     if leaf.grad is None:
         raise Refuted("a leaf's .grad is None after .backward()")
     return leaf.grad
+
+
+@declare("gradients", ("FW-1", "GI-1", "GW-3"), "zero_image_loses_the_bias", Demand(products=3000, weight=0.4))
+def one_operand_may_be_constant(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """With input, weight or grad_output zero, or 1 throughout, beside ordinary operands, all results are exact."""
+    for value in (0.0, 1.0):
+        for role, name in (("input", "x"), ("weight", "k"), ("grad_output", "g")):
+            reference, seen = Reference(case), observe(op, case)
+            flat = torch.full_like(getattr(reference.operands, role), value)
+            setattr(reference, name, reference.wide(flat))
+            if role != "grad_output":
+                seen.leaves[role] = flat.contiguous().requires_grad_()
+                seen.output = call(op, case, seen.leaves)
+            found = {"output": seen.output, **seen.grads(flat if role == "grad_output" else None)}
+            for equation in equations(case, reference, found):
+                yield replace(equation, what=f"{equation.what} where every {role} is {value:g}")

@@ -7,38 +7,49 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from convverify.case import ConvCase
+from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import declare
 from convverify.properties.calls import geometry_arguments, tensor
 from convverify.reference import Reference
-from convverify.target import Target, Unsupported
+from convverify.target import OperatorError, Target, Unsupported, built
+
+_DEMAND = Demand(products=3000, strings=True, weight=0.3)
+_MODES = ("circular", "replicate", "reflect")
 
 
-@declare("modules", ("FW-ALL", "GI-ALL", "GW-ALL"), "DilationLost", Demand(products=3000, strings=True, weight=0.3))
-def module_equals_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """A module with nn.Conv2d's constructor exchanges state dicts with it, and gives its outputs and gradients."""
+def _beside(op: Target, case: ConvCase, **options: str) -> tuple[nn.Module, nn.Module]:
+    """The operator's module and torch's, of the case's geometry, the latter with the case's parameters."""
     if op.module_class is None:
         raise Unsupported("it is a function, not a module class")
-    g, reference = case.geometry, Reference(case)
+    g = case.geometry
     stride, padding, dilation, groups = geometry_arguments(op, case)
 
     def build(kind: type[nn.Module]) -> nn.Module:
         made = op.guarded(
-            kind, g.in_channels, g.out_channels, g.kernel_size, stride, padding, dilation, groups, case.bias,
-            dtype=case.torch_dtype, device=case.device,
+            built, kind, g.in_channels, g.out_channels, g.kernel_size, stride, padding, dilation, groups, case.bias,
+            dtype=case.torch_dtype, device=case.device, **options,
         )  # fmt: skip
         assert isinstance(made, nn.Module)
         return made
 
     ours, theirs = build(op.module_class), build(nn.Conv2d)
+    operands = Operands(case)
+    with torch.no_grad():
+        theirs.get_parameter("weight").copy_(operands.weight)
+        if operands.bias is not None:
+            theirs.get_parameter("bias").copy_(operands.bias)
+    return ours, theirs
+
+
+@declare("modules", ("FW-ALL", "GI-ALL", "GW-ALL"), "DilationLost", _DEMAND)
+def module_equals_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A module with nn.Conv2d's constructor exchanges state dicts with it, and gives its outputs and gradients."""
+    ours, theirs = _beside(op, case)
+    reference = Reference(case)
     shapes = {name: tuple(value.shape) for name, value in theirs.state_dict().items()}
     yield Equation("state dict", {n: tuple(v.shape) for n, v in ours.state_dict().items()}, shapes)
-    with torch.no_grad():
-        theirs.get_parameter("weight").copy_(reference.operands.weight)
-        if case.bias and reference.operands.bias is not None:
-            theirs.get_parameter("bias").copy_(reference.operands.bias)
     op.guarded(ours.load_state_dict, theirs.state_dict())
     x = reference.operands.input.requires_grad_()
     output: Tensor = tensor(op.guarded(ours, x))
@@ -50,3 +61,41 @@ def module_equals_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
     theirs.load_state_dict(ours.state_dict())
     for name, parameter in theirs.named_parameters():
         yield Equation(f"{name} sent back", parameter.detach(), getattr(reference.operands, name))
+
+
+@declare("modules", ("FW-ALL",), "EvaluationDiffers", _DEMAND)
+def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """In training and in evaluation, and after its parameters have changed, a module computes with what they are."""
+    ours, theirs = _beside(op, case)
+    op.guarded(ours.load_state_dict, theirs.state_dict())
+    reference = Reference(case)
+    x, right = reference.operands.input, reference.output
+    for training in (True, False):
+        op.guarded(ours.train, training)
+        mode = "in training" if training else "in evaluation"
+        with torch.no_grad():
+            for sign, what in ((1, "output"), (-1, "output of negated parameters")):
+                output = tensor(op.guarded(ours, x))
+                yield Equation(f"{what}, {mode}", output, sign * right, norm=reference.norms["output"])
+                for parameter in ours.parameters():
+                    parameter.neg_()
+
+
+@declare("modules", ("FW-ALL",), "PaddingModeIgnored", _DEMAND)
+def padding_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Each padding_mode that a module's constructor accepts pads as nn.Conv2d's does."""
+    for mode in _MODES:
+        try:
+            ours, theirs = _beside(op, case, padding_mode=mode)
+            right = theirs(Operands(case).input).detach()
+        except (OperatorError, Unsupported, RuntimeError):  # it refuses the mode, or torch refuses such a padding
+            if op.module_class is None:
+                raise
+            continue
+        op.guarded(ours.load_state_dict, theirs.state_dict())
+        try:
+            output = tensor(op.guarded(ours, Operands(case).input))
+        except (OperatorError, Unsupported):
+            continue
+        norm = Reference(case).norms["output"]
+        yield Equation(f"output for padding_mode={mode!r}", output.detach(), right, norm=norm)

@@ -13,7 +13,7 @@ from convverify.demand import Demand
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import call, equations, observe
 from convverify.reference import Maps, Reference
-from convverify.target import Target
+from convverify.target import Target, Unsupported
 
 _REAL = ("normal", "uniform", "wide")
 
@@ -39,6 +39,22 @@ def low_precision_is_within_rounding(op: Target, case: ConvCase) -> Iterator[Equ
 @declare("precision", ("EX-1",), "tf32_inside", Demand(products=1000, bias=False))
 def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Full-width odd integers pass through a single tap, or a single grad_output element, without losing a bit."""
+    yield from _bits(op, case)
+
+
+@declare("precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3))
+def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Where a sum has hundreds of terms, too, full-width odd integers lose no bit."""
+    channels = (130, 300)[case.seed % 2]
+    deep = case.with_geometry(batch=1, in_channels=channels, out_channels=channels // 2, groups=1)
+    allowed = [each for each in (deep, case.with_geometry(batch=260)) if op.domain.allows(each)]
+    if not allowed:
+        raise Unsupported("it claims neither hundreds of channels nor of samples")
+    for each in allowed:
+        yield from _bits(op, each)
+
+
+def _bits(op: Target, case: ConvCase) -> Iterator[Equation]:
     reference, maps = Reference(case), Reference(case).maps
     bits, wide = EXACT_BITS[case.torch_dtype], reference.wide
     for full, unit in (("input", "weight"), ("weight", "input")):

@@ -144,6 +144,11 @@ def third_order_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation
                 raise Refuted(f"{what} does not exist: the second is detached")
             (third,) = connected(op, [value], [by], [cotangent])
             yield _equation(second, what, third, expected)
+        straight = ((by_g, p, second.g, "grad_output"), (by_other, q, leaves[other], other))
+        for value, cotangent, by, name in straight:
+            (third,) = op.guarded(torch.autograd.grad, [value], [by], [cotangent], retain_graph=True, allow_unused=True)
+            bent = 0 if third is None else int(third.count_nonzero())
+            yield Equation(f"curvature of <grad_{role}, u> in {name}, in which it is linear", bent, 0)
 
 
 def _expected(second: _Second, role: str) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -11,12 +13,13 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import declare
-from convverify.properties.calls import call, equations, observe
+from convverify.properties.calls import LEAVES, call, equations, observe
 from convverify.reference import Reference
 from convverify.target import Target
 
 _SMALL = Demand(products=2000, weight=0.5)
 MANY_CALLS = 150
+OUTPUTS = 12
 
 
 def _labelled(what: str, equations: list[Equation]) -> Iterator[Equation]:
@@ -59,7 +62,12 @@ def geometries_do_not_mix(op: Target, case: ConvCase) -> Iterator[Equation]:
 def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The same tensors with other values in them, written in place or through `.data`, give the new results."""
     other = replace(case, seed=case.seed + 2)
-    seen, new = observe(op, case), Reference(other)
+    quiet, new = observe(op, case, requires=()), Reference(other)
+    for role, leaf in quiet.leaves.items():
+        leaf.copy_(getattr(new.operands, role))
+    output = call(op, case, quiet.leaves)
+    yield from _labelled("with values changed in place, recording nothing", equations(case, new, {"output": output}))
+    seen = observe(op, case)
     seen.grads()
     for how in ("in place", "through .data"):
         for role, leaf in seen.leaves.items():
@@ -89,6 +97,20 @@ def many_calls_stay_right(op: Target, case: ConvCase) -> Iterator[Equation]:
         seen = observe(op, case)
         found = {"output": seen.output, **seen.grads()}
         yield from _labelled(f"of call {number + 1}", equations(case, reference, found))
+
+
+@declare("sequences", ("AD-1",), "outputs_never_let_go", Demand(products=300, values=("integers",), weight=0.1))
+def outputs_are_let_go(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Of many outputs that nobody holds any more, the operator itself holds a few at most."""
+    held = []
+    for requires in ((), LEAVES):
+        for _ in range(OUTPUTS):
+            held.append(weakref.ref(observe(op, case, requires).output))
+    for generation in (1, 2):  # the second takes long, and only cycles that have survived need it
+        if (kept := sum(output() is not None for output in held)) > OUTPUTS // 2:
+            gc.collect(generation)
+    kept = sum(output() is not None for output in held)
+    yield Equation(f"whether most of {len(held)} outputs are still held", kept > OUTPUTS // 2, False)
 
 
 @declare("sequences", ("GI-ALL", "GW-ALL"), "gradients_accumulate", _SMALL)

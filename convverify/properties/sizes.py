@@ -190,6 +190,20 @@ def arguments_by_name_are_the_same(op: Target, case: ConvCase) -> Iterator[Equat
     yield from equations(case, Reference(case), {"output": output})
 
 
+@declare("sizes", ("FW-1",), "one_entry_means_the_height", Demand(products=1500, weight=0.3), refusal=Refusal.ALLOWED)
+def arguments_as_lists_are_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Arguments given as lists mean the same as tuples, and one entry stands for every axis, or is refused."""
+    g, leaves = case.geometry, observe(op, case, requires=()).leaves
+
+    def listed(size: Any) -> Any:
+        alike = len(set(size)) == 1
+        return size if isinstance(size, str) else list(size[:1] if alike else size)
+
+    arguments = listed(g.stride), listed(g.padding), listed(g.dilation), g.groups
+    output = tensor(op(leaves["input"], leaves["weight"], leaves.get("bias"), *arguments))
+    yield from equations(case, Reference(case), {"output": output})
+
+
 @declare(
     "sizes", ("AD-1",), "last_column_unwritten", Demand(products=6000, weight=0.5, corners=True, values=("integers",))
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
-from convverify.properties.base import declare
+from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import Observed, call, observe
 from convverify.reference import Reference
 from convverify.target import Target, Unsupported
@@ -98,6 +98,25 @@ def opposite_infinities_make_nan(op: Target, case: ConvCase) -> Iterator[Equatio
     if first != second and bool(both.any()):
         output = call(op, case, {**leaves, "input": marked, "weight": ones})
         yield Equation("numbers among outputs that sum both infinities", int((~output[both].isnan()).sum()), 0)
+
+
+@declare(
+    "special values", ("FW-1",), "overflow_saturates",
+    Demand(dtypes=("float32", "float64", "float16", "bfloat16"), products=1500, bias=False),
+    refusal=Refusal.ALLOWED, direct=True,
+)  # fmt: skip
+def overflow_is_not_finite(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A product beyond the largest number of the dtype is infinite (or NaN, where its error is carried along)."""
+    _finite_only(op)
+    leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
+    index = _place(leaves["input"], case.seed)
+    large = torch.zeros_like(leaves["input"])
+    large[index] = torch.finfo(case.torch_dtype).max * (1 - case.seed % 2 * 2)
+    unit = torch.zeros_like(Reference(case).x)
+    unit[index] = 1
+    touched = Reference(case).maps.forward(unit, torch.ones_like(Reference(case).k)) != 0
+    output = call(op, case, {"input": large, "weight": torch.full_like(leaves["weight"], 4)})
+    yield Equation("finite elements of an output that overflows", int((output.isfinite() & touched).sum()), 0)
 
 
 def _finite_only(op: Target) -> None:
