@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 Sizes = tuple[int, ...]
@@ -115,7 +116,7 @@ class ConvGeometry:
         """The number of spatial dimensions."""
         return len(self.input_size)
 
-    @property
+    @cached_property
     def pads(self) -> tuple[tuple[int, int], ...]:
         """Zeros before and after each axis; 'same' puts the odd one after, as torch does."""
         if self.padding == "valid":
@@ -125,7 +126,7 @@ class ConvGeometry:
             return tuple((reach // 2, reach - reach // 2) for reach in reaches)
         return tuple((int(pad), int(pad)) for pad in self.padding)
 
-    @property
+    @cached_property
     def axes(self) -> tuple[Axis, ...]:
         return tuple(
             Axis(size, kernel, stride, *pads, dilation)
@@ -134,7 +135,7 @@ class ConvGeometry:
             )
         )
 
-    @property
+    @cached_property
     def output_size(self) -> Sizes:
         return tuple(axis.output for axis in self.axes)
 
@@ -170,7 +171,7 @@ class ConvGeometry:
         """Whether along some axis every window lies in the padding, so that no pixel is read at all."""
         return any(axis.reads_nothing for axis in self.axes)
 
-    @property
+    @cached_property
     def products(self) -> int:
         """Products of the whole forward pass, those with padded zeros included."""
         return math.prod(self.output_shape) * self.terms_per_output

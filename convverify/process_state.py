@@ -20,7 +20,7 @@ def process_state() -> State:
     return {
         "torch's random state": hash(torch.get_rng_state().numpy().tobytes()),
         "Python's random state": hash(random.getstate()),
-        "NumPy's random state": hash(str(np.random.get_state())),
+        "NumPy's random state": _numpy_state(),
         "the default dtype": torch.get_default_dtype(),
         "the number of threads": torch.get_num_threads(),
         "grad mode": torch.is_grad_enabled(),
@@ -37,6 +37,11 @@ def process_state() -> State:
         "oneDNN's flag": torch.backends.mkldnn.enabled,
         "torch's functions": (functional.conv2d, torch.conv2d, torch.autograd.grad, torch.equal, torch.allclose),
     }
+
+
+def _numpy_state() -> int:
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return hash((name, np.asarray(keys).tobytes(), *rest))
 
 
 def advance_random_states() -> None:

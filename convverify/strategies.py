@@ -86,19 +86,21 @@ def cases(draw: st.DrawFn, demand: Demand, domain: Domain | None = None, device:
         layout=draw(layouts(demand.operand_layouts)),
         seed=draw(st.integers(0, 2**20)),
     )
-    if DISTRIBUTIONS[case.values].scaled:
-        case = replace(case, scale=draw(scales(case.dtype)))
     if case.layout != "contiguous" and not case.bias:
         case = replace(case, layout=_without_bias(case.layout))
     fitted = case if domain is None else domain.fit(case)
-    if fitted is None or not demand.takes(fitted):
+    if fitted is None:
+        reject()
+    if DISTRIBUTIONS[fitted.values].scaled:  # in the range of the dtype that the domain allows
+        fitted = replace(fitted, scale=draw(scales(fitted.dtype)))
+    if not demand.takes(fitted):
         reject()
     return fitted
 
 
 def scales(dtype: str) -> st.SearchStrategy[int]:
     """Powers of two by which all operands may be multiplied without leaving the dtype's range."""
-    limit = _SCALES[dtype]
+    limit = _SCALES.get(dtype, 0)  # integers are not scaled
     return st.one_of(st.just(0), st.integers(-limit, limit))
 
 

@@ -132,6 +132,7 @@ def test_cases_parse_back_and_are_what_was_asked_for():
     assert {role for case in found for role in case.layouts} == {"input", "weight", "bias", "grad_output"}
     assert all("bias" not in case.layouts for case in found if not case.bias)
     assert all(DISTRIBUTIONS[case.values].scaled for case in found if case.scale)
+    assert not any(case.geometry.reads_nothing for case in found)
 
 
 def test_cases_are_contiguous_and_without_bias_where_asked_for():
@@ -224,3 +225,10 @@ def test_scales_stay_in_the_range_of_the_dtype():
 def test_listed_corners_cover_the_named_ones(name: str):
     if name not in ("around 32", "depthwise with a multiplier"):
         assert any(CORNERS[name](g) for g in (*corners.CORNERS, *corners.LAYERS))
+
+
+def test_scales_are_those_of_the_dtype_that_the_domain_allows():
+    found = drawn(cases(Demand(values=("bell",)), Domain.parse("dtype=float32")), 200)
+    assert {case.dtype for case in found} == {"float32"}
+    assert max(abs(case.scale) for case in found) <= 30
+    assert any(case.scale for case in found)
