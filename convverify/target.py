@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -152,7 +152,24 @@ def _callable_of(operator: Any) -> tuple[Callable[..., Any], tuple[str, ...]]:
         return _module_call(operator), PARAMETERS
     if not callable(operator):
         raise TargetError(f"{operator!r} is not callable")
+    if (registered := getattr(operator, "_opoverload", None)) is not None:  # of torch.library.custom_op
+        return _listing(operator, registered._schema.arguments)
     return operator, _accepted(operator)
+
+
+def _listing(operator: Callable[..., Any], schema: Sequence[Any]) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    """A custom op, called with lists where its schema has List[int], for which it takes no single int."""
+    listed = [str(argument.type) == "List[int]" for argument in schema]
+
+    def call(input: Tensor, weight: Tensor, *options: Any) -> Any:
+        spatial = weight.dim() - 2
+        sizes = [
+            [size] * spatial if wanted and isinstance(size, int) else size
+            for wanted, size in zip(listed[2:], options, strict=False)
+        ]
+        return operator(input, weight, *sizes)
+
+    return call, PARAMETERS[: len(listed)]
 
 
 def _accepted(function: Callable[..., Any], skip: int = 0) -> tuple[str, ...]:

@@ -230,3 +230,15 @@ class Undemanding(torch.nn.Module):
 def test_a_module_class_need_not_take_device_and_dtype():
     image, kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64), torch.ones(1, 1, 2, 2, dtype=torch.float64)
     assert torch.equal(Target(Undemanding)(image, kernel), torch_conv2d(image, kernel))
+
+
+@torch.library.custom_op("convverify_tests::conv", mutates_args=())
+def _registered(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None, s: list[int], p: list[int]) -> torch.Tensor:
+    return torch.nn.functional.conv2d(x, w, b, s, p)
+
+
+def test_a_custom_op_is_given_lists_where_its_schema_has_them():
+    target = Target(_registered)
+    assert target.accepts == ("input", "weight", "bias", "stride", "padding")
+    x, w = torch.randn(1, 1, 4, 5), torch.randn(1, 1, 2, 2)
+    assert torch.equal(target(x, w, None, 2, (1, 0)), torch.nn.functional.conv2d(x, w, None, 2, (1, 0)))

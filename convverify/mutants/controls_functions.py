@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from convverify.mutants import toolkit
 from convverify.mutants.base import control
-from convverify.mutants.prepared import Problem, block_diagonal, prepared, refuse_tangents
+from convverify.mutants.prepared import Problem, block_diagonal, prepared
 from convverify.mutants.toolkit import Call, Conf, Pair, apply, operator
 
 
@@ -197,6 +197,5 @@ def library_custom_op(p: Problem) -> Tensor:
     """A torch.library custom_op with register_fake and register_autograd."""
     if not p.x.is_floating_point():
         raise NotImplementedError(f"{p.x.dtype} is no floating-point type")
-    refuse_tangents(p.x, p.w)
     result: Tensor = _library_conv(p.x, p.w, list(p.stride), list(p.dilation), p.groups)
     return result

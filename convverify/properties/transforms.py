@@ -19,7 +19,7 @@ from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import equations, geometry_arguments, observe, tensor
 from convverify.reference import Reference
-from convverify.target import Target
+from convverify.target import Target, Unsupported
 
 _SMALL = Demand(products=3000, weight=0.4)
 _REAL = Demand(products=1500, weight=0.4, dtypes=("float32",), values=("normal",))
@@ -52,17 +52,21 @@ def jvp_is_the_product_rule(op: Target, case: ConvCase) -> Iterator[Equation]:
     }
     if case.bias:
         parts["bias"] = reference.wide(tangents["bias"]).view(-1, *[1] * case.geometry.spatial)
+    found = {}
     for chosen in (("input",), ("weight",), tuple(leaves)):
         with forward_ad.dual_level():
             duals = [
                 forward_ad.make_dual(leaf, tangents[role]) if role in chosen else leaf for role, leaf in leaves.items()
             ]
-            found = op.guarded(lambda duals=duals: forward_ad.unpack_dual(function(*duals)))
-        if found.tangent is None:
+            found[chosen] = op.guarded(lambda duals=duals: forward_ad.unpack_dual(function(*duals))).tangent
+    if found["input",] is None and found["weight",] is None:  # so are all ops of torch.library
+        raise Unsupported("it has no forward mode: no tangent passes through it")
+    for chosen, tangent in found.items():
+        if tangent is None:
             raise Refuted(f"the output has no tangent, but {', '.join(chosen)} has")
         expected = sum((parts[role] for role in chosen), torch.zeros_like(parts["input"]))
         yield Equation(
-            f"tangent of the output for that of {', '.join(chosen)}", found.tangent,
+            f"tangent of the output for that of {', '.join(chosen)}", tangent,
             reference.narrow(expected), norm=reference.norm,
         )  # fmt: skip
 
