@@ -191,6 +191,8 @@ def _accepted(function: Callable[..., Any], skip: int = 0) -> tuple[str, ...]:
 
 def _has_defaults(function: Callable[..., Any]) -> bool:
     """Whether a function may be called with input and weight alone."""
+    if (registered := getattr(function, "_opoverload", None)) is not None:
+        return all(argument.has_default_value() for argument in registered._schema.arguments[2:])
     try:
         inspect.signature(function).bind(None, None)
     except TypeError:

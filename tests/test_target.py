@@ -240,5 +240,6 @@ def _registered(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None, s: lis
 def test_a_custom_op_is_given_lists_where_its_schema_has_them():
     target = Target(_registered)
     assert target.accepts == ("input", "weight", "bias", "stride", "padding")
+    assert not target.has_defaults
     x, w = torch.randn(1, 1, 4, 5), torch.randn(1, 1, 2, 2)
     assert torch.equal(target(x, w, None, 2, (1, 0)), torch.nn.functional.conv2d(x, w, None, 2, (1, 0)))
