@@ -23,7 +23,6 @@ from convverify.operator.kernels import (
     choice,
     columns,
     depthwise,
-    depthwise_last,
     pointwise,
     scatter,
     taps,
@@ -32,7 +31,7 @@ from convverify.operator.kernels import (
 from convverify.operator.memory import PIECE
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (windows, columns, pointwise, scatter, depthwise, depthwise_last, taps)
+MODULES = (windows, columns, pointwise, scatter, depthwise, taps)
 MAPS = ("forward", "grad_input", "grad_weight")
 
 
@@ -45,9 +44,9 @@ def geometry_of(layer: tuple[int, ...]) -> ConvGeometry:
 def candidates(name: str, geometry: ConvGeometry) -> Iterator[tuple[str, Any]]:
     """The formulations that take this geometry."""
     for module in MODULES:
-        special = module in (pointwise, depthwise, depthwise_last)
+        special = module in (pointwise, depthwise)
         if not hasattr(module, name) or (
-            special and not (module if module is pointwise else depthwise).applies(geometry)
+            special and not module.applies(geometry)
         ):
             continue
         if module in (windows, scatter) and geometry.groups > 1:

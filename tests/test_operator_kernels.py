@@ -15,7 +15,6 @@ from convverify.operator.kernels import (
     choice,
     columns,
     depthwise,
-    depthwise_last,
     pointwise,
     product,
     scatter,
@@ -28,12 +27,12 @@ XP = TorchArrays()
 MAPS = ("forward", "grad_input", "grad_weight")
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.int64)
 MODULES = {m.__name__.rpartition(".")[2]: m for m in
-           (columns, depthwise, depthwise_last, pointwise, scatter, taps, windows)}  # fmt: skip
+           (columns, depthwise, pointwise, scatter, taps, windows)}  # fmt: skip
 PAIRS = [(m, name) for m in MODULES for name in MAPS if hasattr(MODULES[m], name)]
 
 
 def takes(module, name, geometry):
-    if module in (depthwise, depthwise_last):
+    if module is depthwise:
         return depthwise.applies(geometry)
     if module is pointwise:
         return pointwise.applies(geometry)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry
-from convverify.operator.kernels import columns, depthwise, depthwise_last, pointwise, scatter, taps, windows
+from convverify.operator.kernels import columns, depthwise, pointwise, scatter, taps, windows
 
 Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tensor]
 
@@ -19,16 +19,14 @@ Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tens
 LONG_RUN = 16
 # With fewer products the calls count for more than the arithmetic.
 FEW_PRODUCTS = 1 << 18
-# Planes up to this size are summed as lines, larger ones are better copied as columns.
+# Planes up to this size are added tap by tap, larger ones are better copied as columns.
 SMALL_PLANE = 1 << 9
 
 
 @lru_cache(maxsize=1024)
 def forward(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the output."""
-    module = _dense(geometry)
-    if depthwise.applies(geometry):
-        module = depthwise_last if _strided(geometry) else depthwise
+    module: ModuleType = depthwise if depthwise.applies(geometry) else _dense(geometry)
     return _within(module, geometry, itemsize, allowed).forward  # type: ignore[no-any-return]
 
 
@@ -36,7 +34,7 @@ def forward(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kerne
 def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the input."""
     if depthwise.applies(geometry):
-        module = depthwise_last if _strided(geometry) else depthwise
+        module = depthwise
     elif _scatters(geometry):
         module = scatter
     elif geometry.groups == 1 and _strided(geometry):
@@ -93,7 +91,7 @@ def _smallest_piece(module: ModuleType, geometry: ConvGeometry) -> int:
               for channels, size, _ in sides]  # fmt: skip
     if module is pointwise:
         return max(images)
-    if module in (depthwise, depthwise_last):
+    if module is depthwise:
         return 4 * max(images)
     rows = [channels * math.prod(geometry.kernel_size) * math.prod(positions[1:])
             for channels, _, positions in sides]  # fmt: skip
