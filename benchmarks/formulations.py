@@ -26,12 +26,13 @@ from convverify.operator.kernels import (
     pointwise,
     scatter,
     taps,
+    unfolded,
     windows,
 )
 from convverify.operator.memory import PIECE
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (windows, columns, pointwise, scatter, depthwise, taps)
+MODULES = (windows, columns, pointwise, scatter, depthwise, unfolded, taps)
 MAPS = ("forward", "grad_input", "grad_weight")
 
 
@@ -44,7 +45,7 @@ def geometry_of(layer: tuple[int, ...]) -> ConvGeometry:
 def candidates(name: str, geometry: ConvGeometry) -> Iterator[tuple[str, Any]]:
     """The formulations that take this geometry."""
     for module in MODULES:
-        special = module in (pointwise, depthwise)
+        special = module in (pointwise, depthwise, unfolded)
         if not hasattr(module, name) or (
             special and not module.applies(geometry)
         ):

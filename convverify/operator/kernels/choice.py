@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry
-from convverify.operator.kernels import columns, depthwise, pointwise, scatter, taps, windows
+from convverify.operator.kernels import columns, depthwise, pointwise, scatter, taps, unfolded, windows
 
 Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tensor]
 
@@ -33,6 +33,7 @@ def forward(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kerne
 @lru_cache(maxsize=1024)
 def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the input."""
+    module: ModuleType
     if depthwise.applies(geometry):
         module = depthwise
     elif _scatters(geometry):
@@ -47,6 +48,7 @@ def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Ke
 @lru_cache(maxsize=1024)
 def grad_weight(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the weight."""
+    module: ModuleType
     if depthwise.applies(geometry):
         small = math.prod(geometry.input_size) <= SMALL_PLANE and not _strided(geometry)
         module = depthwise if small else columns
@@ -58,6 +60,8 @@ def grad_weight(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> K
 def _dense(geometry: ConvGeometry) -> ModuleType:
     if pointwise.applies(geometry):
         return pointwise
+    if geometry.products < FEW_PRODUCTS and unfolded.applies(geometry):
+        return unfolded
     run = geometry.in_channels * (geometry.kernel_size[-1] if geometry.dilation[-1] == 1 else 1)
     short = geometry.groups > 1 or run < LONG_RUN or geometry.products < FEW_PRODUCTS
     return columns if short else windows
