@@ -20,8 +20,9 @@ def applies(geometry: ConvGeometry) -> bool:
 def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_format, limit: int) -> Tensor:
     """The output; scratch of all windows."""
     kernel = k.reshape(geometry.groups, k.shape[0] // geometry.groups, -1)
-    output = torch.matmul(kernel, _columns(geometry, x))  # [batch, groups, out/groups, positions]
-    return output.view(geometry.output_shape).contiguous(memory_format=format)
+    output = x.new_empty(geometry.output_shape)
+    torch.matmul(kernel, _columns(geometry, x), out=_positions(geometry, output))
+    return output.contiguous(memory_format=format)
 
 
 def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memory_format,
@@ -48,6 +49,7 @@ def _columns(geometry: ConvGeometry, x: Tensor) -> Tensor:
 
 
 def _positions(geometry: ConvGeometry, g: Tensor) -> Tensor:
+    """`[batch, groups, out/groups, positions]`; a view where the memory allows it."""
     return g.reshape(g.shape[0], geometry.groups, g.shape[1] // geometry.groups, -1)
 
 
