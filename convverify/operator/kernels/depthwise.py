@@ -184,7 +184,7 @@ def _moved(plane: Tensor, offset: int) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _taps(geometry: ConvGeometry) -> tuple[Tap, ...]:
-    """The taps that read anything."""
+    """The taps of the kernel in their order in memory."""
     found = []
     for number, tap in enumerate(itertools.product(*map(range, geometry.kernel_size))):
         reaches = [axis.dilation * a - axis.before for axis, a in zip(geometry.axes, tap, strict=True)]
