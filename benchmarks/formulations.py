@@ -23,16 +23,16 @@ from convverify.operator.kernels import (
     choice,
     columns,
     depthwise,
-    depthwise_last,
     pointwise,
     scatter,
     taps,
+    unfolded,
     windows,
 )
 from convverify.operator.memory import PIECE
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (windows, columns, pointwise, scatter, depthwise, depthwise_last, taps)
+MODULES = (windows, columns, pointwise, scatter, depthwise, unfolded, taps)
 MAPS = ("forward", "grad_input", "grad_weight")
 
 
@@ -45,9 +45,9 @@ def geometry_of(layer: tuple[int, ...]) -> ConvGeometry:
 def candidates(name: str, geometry: ConvGeometry) -> Iterator[tuple[str, Any]]:
     """The formulations that take this geometry."""
     for module in MODULES:
-        special = module in (pointwise, depthwise, depthwise_last)
+        special = module in (pointwise, depthwise, unfolded)
         if not hasattr(module, name) or (
-            special and not (module if module is pointwise else depthwise).applies(geometry)
+            special and not module.applies(geometry)
         ):
             continue
         if module in (windows, scatter) and geometry.groups > 1:

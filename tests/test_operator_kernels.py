@@ -15,11 +15,11 @@ from convverify.operator.kernels import (
     choice,
     columns,
     depthwise,
-    depthwise_last,
     pointwise,
     product,
     scatter,
     taps,
+    unfolded,
     windows,
 )
 
@@ -28,15 +28,13 @@ XP = TorchArrays()
 MAPS = ("forward", "grad_input", "grad_weight")
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.int64)
 MODULES = {m.__name__.rpartition(".")[2]: m for m in
-           (columns, depthwise, depthwise_last, pointwise, scatter, taps, windows)}  # fmt: skip
+           (columns, depthwise, pointwise, scatter, taps, unfolded, windows)}  # fmt: skip
 PAIRS = [(m, name) for m in MODULES for name in MAPS if hasattr(MODULES[m], name)]
 
 
 def takes(module, name, geometry):
-    if module in (depthwise, depthwise_last):
-        return depthwise.applies(geometry)
-    if module is pointwise:
-        return pointwise.applies(geometry)
+    if module in (depthwise, pointwise, unfolded):
+        return module.applies(geometry)
     if module in (windows, scatter) and geometry.groups > 1:
         return False
     return not (module is windows and name == "grad_input" and max(geometry.stride) > 1)
@@ -44,7 +42,7 @@ def takes(module, name, geometry):
 
 @st.composite
 def geometries(draw, kind="columns"):
-    spatial = 2 if kind == "columns" else draw(st.sampled_from((1, 2, 2, 3)))
+    spatial = 2 if kind in ("columns", "unfolded") else draw(st.sampled_from((1, 2, 2, 3)))
 
     def sizes(low, high):
         return draw(st.tuples(*[st.integers(low, high)] * spatial))
@@ -92,7 +90,7 @@ def test_formulation_is_the_formula(module, name):
 
     @settings(max_examples=60, deadline=None, database=None, derandomize=True)
     @given(
-        geometries(module), st.sampled_from(DTYPES), st.integers(0, 9),
+        geometries(module), st.sampled_from(DTYPES[:2] if module == "unfolded" else DTYPES), st.integers(0, 9),
         st.sampled_from((1, 300, 5000, 1 << 22)),
         st.booleans(), st.sampled_from(("plain", "transposed", "expanded")),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry, Sizes
@@ -39,15 +40,11 @@ def _computed(name: Name, geometry: ConvGeometry, first: Tensor, second: Tensor,
             return _computed(name, geometry, first, second, bias)
     dtype, format = first.dtype, result_format(first, second)
     wide = accumulator(dtype)
-    first, second = _plain(first).to(wide), _plain(second).to(wide)
-    shape = _shape(name, geometry)
-    if first.numel() == 0 or second.numel() == 0 or 0 in shape:
+    first, second = _plain(first, wide), _plain(second, wide)
+    kernel, shape = _plan(name, geometry, wide, budget())
+    if kernel is None:
         result = first.new_zeros(shape).contiguous(memory_format=format)  # an empty sum
     else:
-        if wide.is_floating_point:
-            kernel = getattr(choice, name)(geometry, first.element_size(), budget())
-        else:  # integers and complex numbers: nobody waits for those
-            kernel = getattr(closed_forms, name)
         result = kernel(geometry, first, second, format, piece_limit())
     if bias is not None:
         result += bias.to(wide).reshape(-1, *(1,) * geometry.spatial)
@@ -55,14 +52,23 @@ def _computed(name: Name, geometry: ConvGeometry, first: Tensor, second: Tensor,
 
 
 @lru_cache(maxsize=4096)
-def _shape(name: Name, geometry: ConvGeometry) -> Sizes:
-    if name == "forward":
-        return geometry.output_shape
-    return geometry.input_shape if name == "grad_input" else geometry.weight_shape
+def _plan(name: Name, geometry: ConvGeometry, dtype: torch.dtype,
+          allowed: int | None) -> tuple[choice.Kernel | None, Sizes]:  # fmt: skip
+    """The formulation, None where there is nothing to sum, and the shape of the result."""
+    shapes = {
+        "forward": geometry.output_shape,
+        "grad_input": geometry.input_shape,
+        "grad_weight": geometry.weight_shape,
+    }
+    if any(0 in shape for shape in shapes.values()):
+        return None, shapes[name]
+    if not dtype.is_floating_point:  # integers and complex numbers: nobody waits for those
+        return getattr(closed_forms, name), shapes[name]
+    return getattr(choice, name)(geometry, dtype.itemsize, allowed), shapes[name]
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """Without the lazy conjugation and negation that only some operators understand."""
+def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """In the dtype to sum in, without the lazy conjugation and negation that only some operators understand."""
     if tensor.is_conj() or tensor.is_neg():
-        return tensor.resolve_conj().resolve_neg()
-    return tensor
+        tensor = tensor.resolve_conj().resolve_neg()
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import Function, forward_ad
 
 from convverify.geometry import ConvGeometry
@@ -55,7 +56,13 @@ def for_backward(geometry: ConvGeometry) -> Maps:
 
 
 def _apply(function: type[Function], *arguments: Any) -> Tensor:
-    output: Tensor = function.apply(*arguments)
+    """`function.apply`; without a transform to serve, not through its binding of arguments to names, which
+    costs more than a small convolution."""
+    output: Tensor
+    if torch._C._are_functorch_transforms_active():
+        output = function.apply(*arguments)
+    else:
+        output = super(Function, function).apply(*unwrap_dead_wrappers(arguments))  # type: ignore[misc]
     return output
 
 

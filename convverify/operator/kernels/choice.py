@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry
-from convverify.operator.kernels import columns, depthwise, depthwise_last, pointwise, scatter, taps, windows
+from convverify.operator.kernels import columns, depthwise, pointwise, scatter, taps, unfolded, windows
 
 Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tensor]
 
@@ -19,24 +19,23 @@ Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tens
 LONG_RUN = 16
 # With fewer products the calls count for more than the arithmetic.
 FEW_PRODUCTS = 1 << 18
-# Planes up to this size are summed as lines, larger ones are better copied as columns.
+# Planes up to this size are added tap by tap, larger ones are better copied as columns.
 SMALL_PLANE = 1 << 9
 
 
 @lru_cache(maxsize=1024)
 def forward(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the output."""
-    module = _dense(geometry)
-    if depthwise.applies(geometry):
-        module = depthwise_last if _strided(geometry) else depthwise
+    module: ModuleType = depthwise if depthwise.applies(geometry) else _dense(geometry)
     return _within(module, geometry, itemsize, allowed).forward  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1024)
 def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the input."""
+    module: ModuleType
     if depthwise.applies(geometry):
-        module = depthwise_last if _strided(geometry) else depthwise
+        module = depthwise
     elif _scatters(geometry):
         module = scatter
     elif geometry.groups == 1 and _strided(geometry):
@@ -49,6 +48,7 @@ def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Ke
 @lru_cache(maxsize=1024)
 def grad_weight(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the weight."""
+    module: ModuleType
     if depthwise.applies(geometry):
         small = math.prod(geometry.input_size) <= SMALL_PLANE and not _strided(geometry)
         module = depthwise if small else columns
@@ -60,6 +60,8 @@ def grad_weight(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> K
 def _dense(geometry: ConvGeometry) -> ModuleType:
     if pointwise.applies(geometry):
         return pointwise
+    if geometry.products < FEW_PRODUCTS and unfolded.applies(geometry):
+        return unfolded
     run = geometry.in_channels * (geometry.kernel_size[-1] if geometry.dilation[-1] == 1 else 1)
     short = geometry.groups > 1 or run < LONG_RUN or geometry.products < FEW_PRODUCTS
     return columns if short else windows
@@ -93,7 +95,7 @@ def _smallest_piece(module: ModuleType, geometry: ConvGeometry) -> int:
               for channels, size, _ in sides]  # fmt: skip
     if module is pointwise:
         return max(images)
-    if module in (depthwise, depthwise_last):
+    if module is depthwise:
         return 4 * max(images)
     rows = [channels * math.prod(geometry.kernel_size) * math.prod(positions[1:])
             for channels, _, positions in sides]  # fmt: skip
