@@ -12,6 +12,7 @@ from convverify import conv2d
 from convverify.derivation import drawing
 from convverify.derivation.autograd_graph import autograd_drawing
 from convverify.derivation.computational_graph import LEAVES, A, B, C, X, Y, article_example
+from convverify.derivation.interpreter import Algebra, Interpreter
 from convverify.derivation.program import degree_fault, difference
 from convverify.derivation.readback import ReadbackError, readback
 from convverify.derivation.traced import NotTraceableError
@@ -190,3 +191,13 @@ def test_the_graph_that_autograd_records() -> None:
 def test_svg_needs_graphviz(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing.shutil, "which", lambda name: None)
     assert drawing.svg("digraph {}") is None
+
+
+def test_the_interpreter_adds_columns_up_as_torch_does():
+    machine = Interpreter(Algebra(0, int, lambda pairs: sum(a * b for a, b in pairs), sum))
+    columns = torch.randint(-9, 9, (2, 8, 9), dtype=torch.float64)
+    options = (5, 4), (2, 2), (2, 1), (1, 0), (2, 1)
+    entries = machine.enter([int(value) for value in columns.reshape(-1).tolist()], columns.shape)
+    found = machine.col2im(entries, *options)
+    expected = torch.ops.aten.col2im(columns, *options)
+    assert torch.equal(torch.tensor(machine.read(found)).double().view(found.shape), expected)

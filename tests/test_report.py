@@ -15,11 +15,13 @@ from test_results import EXAMPLE, RESULT, run_of
 
 import convverify
 from convverify import report
+from convverify.report import mutants
 from convverify.results import Counterexample, Outcome, Result, Run
 
 NASTY = "<script>alert('x')</script> a|b `c` & \"d\"\nsecond line [red]e[/red] {{ 123 * 7 }}"
 SCHEMA = json.loads((Path(report.__file__).parent / "schema.json").read_text(encoding="utf-8"))
-DOCUMENT = Path(__file__).parent.parent / "docs" / "report-schema.md"
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "report-schema.md"
 
 
 def run_with_everything(text: str = "plain") -> Run:
@@ -167,6 +169,7 @@ for name in ("torch", "numpy", "sympy", "hypothesis"):
     sys.modules[name] = None  # importing it raises
 from pathlib import Path
 from convverify import report
+from convverify.report import mutants
 from convverify.results import Run
 report.write(Run.from_json(Path({str(stored)!r}).read_text(encoding="utf-8")), Path({str(tmp_path / "out")!r}))
 """
@@ -246,3 +249,10 @@ def test_every_outcome_has_a_mark_and_every_verdict_a_sentence():
     assert set(report.MARKS) == set(Outcome)
     for size in ((), *((outcome,) for outcome in Outcome)):
         assert report.VERDICTS[run_of(*size).outcome].endswith(".")
+
+
+def test_the_published_page_of_the_kill_matrix_is_what_the_matrix_says():
+    page = (ROOT / "reports" / "mutants" / "report.md").read_text(encoding="utf-8")
+    assert page == mutants.render()
+    matrix = report.kill_matrix()
+    assert all(f"| `{name}` |" in page for kind in ("mutants", "controls") for name in matrix[kind])

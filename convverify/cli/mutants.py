@@ -13,6 +13,7 @@ from rich.progress import Progress
 from convverify import __version__, kill_matrix
 from convverify.cli.options import refuse
 from convverify.kill_matrix import Entry
+from convverify.report import mutants
 
 MATRIX = Path(__file__).parent.parent / "mutants" / "kill_matrix.json"
 
@@ -23,8 +24,12 @@ MATRIX = Path(__file__).parent.parent / "mutants" / "kill_matrix.json"
 @click.option("--seed", default=0, show_default=True, help="Both halves of the seeds.")
 @click.option("--jobs", default=2, show_default=True, help="Processes at once.")
 @click.option("--controls/--no-controls", default=True, help="Whether the controls are verified, too.")
-@click.option("--write", is_flag=True, help="Keep the matrix, for the package and its reports.")
-def command(names: tuple[str, ...], budget: str, seed: int, jobs: int, controls: bool, write: bool) -> None:
+@click.option("--write", is_flag=True, help="Keep the matrix, for the package and its reports, and publish its page.")
+@click.option("--out", default="reports/mutants", show_default=True, type=click.Path(path_type=Path),
+              help="Where --write publishes the page.")  # fmt: skip
+def command(
+    names: tuple[str, ...], budget: str, seed: int, jobs: int, controls: bool, write: bool, out: Path
+) -> None:
     """Verify operators that are wrong on purpose, and the controls that are right.
 
     Prints which properties catch each mutant and how fast, which catch one alone and which catch nothing, and
@@ -36,7 +41,9 @@ def command(names: tuple[str, ...], budget: str, seed: int, jobs: int, controls:
     known = {m.name: "mutant" for m in MUTANTS} | {c.name: "control" for c in CONTROLS}
     for name in names:
         if name not in known:
-            refuse(f"there is no mutant or control {name!r}; reports/mutants lists them")
+            refuse(f"there is no mutant or control {name!r}; reports/mutants/report.md lists them")
+    if write and (names or not controls):
+        refuse("--write keeps the matrix of all mutants and controls: name none, and leave none out")
     wanted = names or tuple(known)
     found: dict[str, list[Entry]] = {"mutant": [], "control": []}
     console = Console(stderr=True)
@@ -53,7 +60,7 @@ def command(names: tuple[str, ...], budget: str, seed: int, jobs: int, controls:
     if write:
         matrix = kill_matrix.table(found["mutant"], found["control"], properties, budget, __version__)
         MATRIX.write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        click.echo(f"wrote {MATRIX}")
+        click.echo(f"wrote {MATRIX} and {mutants.write(out)}")
     sys.exit(1 if kill_matrix.survivors(found["mutant"]) or kill_matrix.blamed(found["control"]) else 0)
 
 

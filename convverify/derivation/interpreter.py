@@ -11,6 +11,7 @@ Imports torch: the rest of the derivation imports this module only where a progr
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -195,6 +196,19 @@ class Interpreter(Generic[V]):
         """addmm and baddbmm."""
         return self.add(self.multiply(start, beta), self.matmul(one, other), alpha)
 
+    def col2im(self, columns: Tensor, size: Sequence[int], *options: Sequence[int]) -> Tensor:
+        """The adjoint of im2col: each pixel is the sum of the entries that im2col would copy from it."""
+        pixels = torch.arange(1, 1 + math.prod(size), dtype=torch.float64).reshape(1, 1, *size)
+        sources = torch.ops.aten.im2col(pixels, *options).reshape(-1).int().tolist()  # 0 is padding
+        planes = columns.reshape(columns.shape[0], -1, len(sources))
+        values: list[V] = []
+        for plane in planes.flatten(0, 1):
+            copies: list[list[V]] = [[] for _ in range(1 + math.prod(size))]
+            for source, entry in zip(sources, self.read(plane), strict=True):
+                copies[source].append(entry)
+            values += map(self.algebra.total, copies[1:])
+        return self.enter(values, (*planes.shape[:2], *size))
+
 
 def _moved(name: str, target: Any, arguments: Any, options: Any) -> Any:
     """An operation that only moves elements, done by torch on the numbers of the entries."""
@@ -230,4 +244,5 @@ _ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "addcmul": Interpreter.addcmul,
     "addmm": Interpreter.addmm,
     "baddbmm": Interpreter.addmm,
+    "col2im": Interpreter.col2im,
 }

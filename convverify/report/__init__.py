@@ -44,7 +44,7 @@ def write(run: Run, folder: Path) -> list[Path]:
 
 def render(run: Run, name: str) -> str:
     """The text of one format of the report."""
-    page = _environment(name).get_template(FORMATS[name])
+    page = environment(name).get_template(FORMATS[name])
     return page.render(
         run=run, marks=MARKS, verdict=VERDICTS.get(run.outcome, ""), matrix=kill_matrix(),
         failures=[result for result in run.results if result.counterexample], families=_families(run),
@@ -68,13 +68,14 @@ def _families(run: Run) -> dict[str, list[Any]]:
     return families
 
 
-def _environment(name: str) -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment(name: str) -> jinja2.Environment:
+    """The templates, for a file of that name."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("convverify.report"),
         autoescape=name.endswith(".html"), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters["line"] = _line
-    return environment
+    templates.filters["line"] = _line
+    return templates
 
 
 def _line(text: object) -> str:
