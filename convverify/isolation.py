@@ -19,11 +19,12 @@ from typing import Any
 
 from convverify import __version__
 from convverify.results import Counterexample, Outcome, Result, Run, result_from
-from convverify.workers import Process, Worker, forked, spawned
+from convverify.workers import Process, Worker, exit_code, forked, spawned
 
 RESTARTS = 3
 START_SECONDS = 120.0
 GRACE_SECONDS = 15.0
+CLOSING_SECONDS = 10.0  # between the end of the messages and that of the process
 SLEEPING = 3  # as in `examine.time_limit`, which is to come first
 
 Progress = Callable[[Result, int], None]
@@ -155,10 +156,11 @@ def _take(message: dict[str, Any], state: _Progress, progress: Progress) -> bool
     return False
 
 
-def _ending(worker: Process, silent: bool) -> str:
-    if silent and worker.poll() is None:
-        return "the operator did not come back, and its process was ended"
-    code = worker.wait(10)
+def _ending(process: Process, silent: bool) -> str:
+    code = process.poll() if silent else exit_code(process, CLOSING_SECONDS)
+    if code is None:
+        what = "did not come back" if silent else "closed the channel to the verifier"
+        return f"the operator {what}, and its process was ended"
     if code < 0:
         return f"the operator's process died of {signal.Signals(-code).name}"
     return f"the operator ended its process (exit code {code})"

@@ -25,7 +25,7 @@ class Process(Protocol):
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self) -> int:
         """The exit code, once it has ended."""
 
 
@@ -47,29 +47,32 @@ class Fork:
     """A child of `os.fork`, in the manner of `subprocess.Popen`."""
 
     def __init__(self, pid: int) -> None:
-        self.pid, self.code = pid, None
-
-    code: int | None
+        self.pid = pid
+        self.code: int | None = None
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
+        return self._reaped(os.WNOHANG)
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        code = self._reaped(0)
+        assert code is not None
+        return code
+
+    def _reaped(self, options: int) -> int | None:
         if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            pid, status = os.waitpid(self.pid, options)
             self.code = os.waitstatus_to_exitcode(status) if pid else None
         return self.code
 
-    def wait(self, timeout: float | None = None) -> int:
-        """The exit code, once it has ended.
 
-        Raises:
-            TimeoutError: it did not end within so many seconds.
-        """
-        end = None if timeout is None else time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if end is not None and time.monotonic() > end:
-                raise TimeoutError(f"process {self.pid} did not end within {timeout:g} s")
-            time.sleep(0.005)
-        return code
+def exit_code(process: Process, seconds: float) -> int | None:
+    """The exit code of a process that is about to end; None if it is still there after so long."""
+    end = time.monotonic() + seconds
+    while (code := process.poll()) is None and time.monotonic() < end:
+        time.sleep(0.005)
+    return code
 
 
 @contextlib.contextmanager

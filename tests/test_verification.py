@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 
 import operators
 import pytest
@@ -66,3 +67,15 @@ def test_output_of_the_operator_is_its_own(capfd: pytest.CaptureFixture[str]):
     run = verify(ending(lambda: sys.stdout.write("noise")), "quick", properties=PROPERTIES)
     assert run.outcome is Outcome.PASSED
     assert "noise" not in capfd.readouterr().out
+
+
+def test_an_operator_that_closes_every_descriptor_is_told_from_one_that_ends(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("convverify.isolation.CLOSING_SECONDS", 0.2)
+
+    def close_all() -> None:
+        os.closerange(3, 256)
+        time.sleep(30)
+
+    result = verify(ending(close_all), "quick", properties=PROPERTIES[:1]).results[0]
+    assert result.outcome is Outcome.ERRORED
+    assert "closed the channel to the verifier" in result.reason
