@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from convverify import __version__, environment, isolation, worker
 from convverify.geometry import ConvGeometry
@@ -59,6 +62,7 @@ def verify(
     plan = plan_of(operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast)
     told = progress or (lambda result: None)
     if isolated and _forkable(plan):
+        _warm_up()
         return isolation.verify_forked(functools.partial(_serve, plan), lambda result, total: told(result))
     started = time.perf_counter()
     results, coverage = [], Counter[tuple[str, str]]()
@@ -71,6 +75,19 @@ def verify(
 def _serve(plan: Plan, skip: list[list[str]], channel: int) -> None:
     torch.set_num_threads(1)  # before anything is computed: a fork has none of its parent's threads
     worker.serve(plan, skip, channel)
+
+
+@functools.cache
+def _warm_up() -> None:
+    """Let torch load once what it loads at the first derivative of each kind; each fork would load it anew."""
+    one = torch.ones(1, 1, 1, 1)
+
+    def slopes(x: Tensor, k: Tensor) -> Any:
+        return torch.func.vjp(torch.conv2d, x, k)[1](one)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of its own loading
+        torch.func.jvp(slopes, (one, one), (one, one))
 
 
 def _forkable(plan: Plan) -> bool:
