@@ -360,7 +360,7 @@ def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds
         tried += 1
         if over():
             raise _Stop
-        if not op.domain.allows(smaller) or not prop.demand.takes(smaller):
+        if smaller.size >= before.size or not op.domain.allows(smaller) or not prop.demand.takes(smaller):
             return True
         found = examine(prop, op, smaller, max(0.1, seconds))
         if found.kind is not finding.kind:  # a wrong result is not exchanged for an error, nor the reverse
@@ -369,11 +369,10 @@ def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds
             best[0] = smaller, found
         return False
 
-    before = None
-    while before is not best[0][0]:  # from each smallest one on, until it stays
+    while True:  # from each smallest one on, until none is found that is smaller still
         before = best[0][0]
         _draw(smaller_cases(before), 150, f"shrink {case}", check, (Phase.generate, Phase.shrink))
-        if over():
+        if best[0][0] is before or over():
             break
     return best[0]
 
