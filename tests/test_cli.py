@@ -283,7 +283,7 @@ def test_as_a_program_it_ends_the_same_way(arguments: list[str]):
 
 
 def test_interrupt_leaves_a_report_in_which_the_rest_is_not_run(tmp_path: Path):
-    target = operator_file(tmp_path, f"open({str(tmp_path / 'started')!r}, 'w').close()")
+    target = operator_file(tmp_path, f"open({str(tmp_path / 'started')!r}, 'w').close()\ntime.sleep(0.05)")
     names = ("zero_steps_are_refused", "forward_equals_torch", "gradients_equal_torch", "every_size_is_right")
     chosen = [word for name in names for word in ("--property", name)]
     command = [sys.executable, "-m", "convverify", "verify", target, *chosen, "--out", str(tmp_path / "out")]
