@@ -61,7 +61,7 @@ def _answer(compute: Callable[[], dict[str, Tensor]], answer: BinaryIO) -> None:
 
 
 def _packed(value: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
-    """Plain bytes: what torch pickles a tensor with takes longer to load than to fork."""
+    """Plain bytes, so that the child needs none of torch's serialization."""
     flat = value.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return value.dtype, tuple(value.shape), flat.view(torch.uint8).numpy().tobytes()
 
