@@ -139,6 +139,6 @@ def _end(process: Process) -> None:
     """End the worker and whatever it has started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):  # a fork that has not got a session of its own yet
+    if process.poll() is None:  # a fork that has not got a session of its own yet
         os.kill(process.pid, signal.SIGKILL)
     process.wait()
