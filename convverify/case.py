@@ -19,7 +19,9 @@ from convverify.layouts import LAYOUTS, lay_out
 from convverify.values import DISTRIBUTIONS
 
 ROLES = ("input", "weight", "bias", "grad_output")
-DTYPES = ("float64", "float32", "float16", "bfloat16", "complex128", "complex64", "int64")
+DTYPES = (
+    "float64", "float32", "float16", "bfloat16", "complex128", "complex64", "int64", "int32", "int16",
+)  # fmt: skip
 
 _TEXT = re.compile(
     r"(?P<geometry>n\d+ .*? g\d+)(?P<bias> bias)? (?P<dtype>\w+) (?P<device>[\w:]+)"

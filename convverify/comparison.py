@@ -20,7 +20,7 @@ from torch import Tensor
 EXACT_BITS = {
     torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8,
     torch.complex128: 53, torch.complex64: 24,
-    torch.int64: 53, torch.int32: 30, torch.int16: 14, torch.int8: 6, torch.uint8: 7,
+    torch.int64: 53, torch.int32: 30, torch.int16: 14,
 }  # fmt: skip
 
 # How much an operator that transforms its operands may lose: so many unit roundoffs of the norm of one

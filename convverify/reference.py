@@ -23,7 +23,7 @@ _AUTOGRAD = torch.autograd.grad
 _EINSUM = torch.einsum
 _WIDE = {
     torch.complex64: torch.complex128, torch.complex128: torch.complex128,
-    torch.int64: torch.int64, torch.int32: torch.int64,
+    **dict.fromkeys((torch.int64, torch.int32, torch.int16), torch.int64),
 }  # fmt: skip
 
 

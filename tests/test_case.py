@@ -138,7 +138,7 @@ def largest_sums(case: ConvCase) -> dict[str, float]:
     return {name: float(value.max()) for name, value in sums.items()}
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "complex128", "complex64", "int64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("values", EXACT)
 def test_sums_of_absolute_products_stay_in_the_exact_range(values: str, dtype: str):
     """Theorem EX-1 asks that they be at most 2^p; then every order of summation is exact."""

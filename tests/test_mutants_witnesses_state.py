@@ -96,6 +96,14 @@ def _other_thread(op: Any) -> bool:
     return found == [False, True]
 
 
+def _two_threads(op: Any) -> bool:
+    found = [wrong(op, image(), ONE)]
+    torch.set_num_threads(2)
+    found.append(wrong(op, image(), ONE))
+    torch.set_num_threads(1)
+    return found == [False, True]
+
+
 def refused(op: Any) -> None:
     with contextlib.suppress(RuntimeError):
         op(image(), torch.ones(1, 2, 1, 1))
@@ -122,6 +130,7 @@ STATE: dict[str, Witness] = {
     "second_backward_doubled": _backward_twice,
     "gradients_accumulate": _second_gradient,
     "other_threads_wrong": _other_thread,
+    "wrong_on_two_threads": _two_threads,
     "wrong_after_a_refusal": _after_refusal,
 }
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from convverify.mutants.base import Operator, stateful_mutant
+from convverify.mutants.base import Operator, mutant, stateful_mutant
 from convverify.mutants.toolkit import (
     Call,
     Conf,
@@ -248,6 +248,15 @@ def other_threads_wrong() -> Operator:
         return c.torch() if owners[0] == threading.get_ident() else replace(c, bias=None).torch()
 
     return run
+
+
+@mutant("thread_counts_are_irrelevant")
+@operator
+def wrong_on_two_threads(c: Call) -> Tensor:
+    """Where torch may use several threads the last row is shared out to none of them, and stays zero."""
+    out = c.torch()
+    alone = torch.get_num_threads() == 1
+    return out if alone else torch.cat([out[..., :-1, :], torch.zeros_like(out[..., -1:, :])], -2)
 
 
 @stateful_mutant("results_are_deterministic")

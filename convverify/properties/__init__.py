@@ -17,13 +17,14 @@ from convverify.properties import (
     sequences,
     sizes,
     special_values,
+    threads,
     transforms,
 )
 from convverify.properties.base import Property, declared
 
 FAMILIES = (
     forward, gradients, dtypes, sizes, layout, second_order, finite_differences, precision, special_values,
-    metamorphic, sequences, contract, refusals, transforms, modules,
+    metamorphic, sequences, contract, threads, refusals, transforms, modules,
 )  # fmt: skip
 
 CATALOGUE: tuple[Property, ...] = tuple(prop for family in FAMILIES for prop in declared(family))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from convverify.demand import Demand
 from convverify.geometry import ConvGeometry
 from convverify.process_state import State, advance_random_states, process_state, restore
 from convverify.properties.base import Refusal, declare
-from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe, tensor
+from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported
 
@@ -151,40 +150,6 @@ def _state_equations(before: State, when: str) -> Iterator[Equation]:
     after = process_state()
     for name, value in before.items():
         yield Equation(f"{name} {when}", after[name], value)
-
-
-@declare("contract", ("EX-1",), "other_threads_wrong", Demand(products=30_000, values=("normal", "wide"), weight=0.5))
-def results_are_deterministic(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Run to run, and on another thread with nothing of the verifier on its stack, results differ by rounding at most.
-
-    Not by bits: a matrix product may sum in another order where its operands are aligned otherwise.
-    """
-    first, second = observe(op, case), observe(op, case)
-    reference = Reference(case)
-
-    def same(role: str, what: str, actual: Tensor, expected: Tensor) -> Equation:
-        return Equation(what, actual, expected, exact=False, terms=2 * reference.terms[role],
-                        magnitude=reference.magnitudes[role])  # fmt: skip
-
-    yield same("output", "output, run again", second.output.detach(), first.output.detach())
-    leaves = {role: leaf.detach() for role, leaf in first.leaves.items()}
-    plain = [*leaves.values(), *([None] if not case.bias else []), *geometry_arguments(op, case)]
-    yield same("output", "output on another thread", tensor(_on_a_thread(op, plain)), first.output.detach())
-    expected = first.grads()
-    again = _grads_on_a_thread(op, second.output, list(second.leaves.values()), second.operands.grad_output)
-    for (role, grad), other in zip(expected.items(), again, strict=True):
-        yield same(role, f"grad_{role} on another thread", other, grad)
-
-
-def _on_a_thread(op: Target, arguments: list[Any]) -> Any:
-    with ThreadPoolExecutor(1) as pool:
-        return op.guarded(pool.submit(op.call, *arguments[: len(op.accepts)]).result)
-
-
-def _grads_on_a_thread(op: Target, output: Tensor, leaves: list[Tensor], g: Tensor) -> tuple[Tensor, ...]:
-    with ThreadPoolExecutor(1) as pool:
-        found = op.guarded(pool.submit(torch.autograd.grad, output, leaves, g).result)
-    return tuple(found)
 
 
 def _form(operand: Tensor) -> tuple[Any, ...]:

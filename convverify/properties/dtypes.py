@@ -15,6 +15,7 @@ from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported
 
 LOW = ("bfloat16", "float16")
+INTEGER = ("int64", "int32", "int16")
 _PRODUCT = ConvGeometry(1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
 
 
@@ -40,7 +41,7 @@ def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare(
     "dtypes", ("FW-1",), "integers_through_float32",
-    Demand(dtypes=("int64",), products=3000, weight=0.3), refusal=Refusal.ALLOWED,
+    Demand(dtypes=INTEGER, products=3000, weight=0.5), refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def integers_are_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
     """On integer tensors the output is the definition's."""
