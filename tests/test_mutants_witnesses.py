@@ -189,6 +189,11 @@ def _follows(module: nn.Module) -> bool:
     return torch.equal(module(x), -before)
 
 
+def _grows(module: nn.Module) -> bool:
+    sizes = [module(torch.ones(1, 1, size, size)).shape[-1] for size in (2, 3)]
+    return sizes == [2, 3]
+
+
 NARROW: dict[str, Witness] = {
     "SquareKernelAssumed": _function((1, 1, 4, 4), (1, 1, 2, 1)),
     "FunctionWithoutRotation": _function((1, 1, 4, 4), (1, 1, 2, 2)),
@@ -206,6 +211,7 @@ MODULES: dict[str, Witness] = {
     ),
     "EvaluationDiffers": lambda kind: _evaluation_changes(kind(1, 1, 1)),
     "QuietWeightKept": lambda kind: not _follows(kind(1, 1, 1)),
+    "PlanOfTheFirstImage": lambda kind: not _grows(kind(1, 1, 1)),
     "BiasHalved": lambda kind: not torch.equal(_of_module(kind), _of_module(nn.Conv2d)),
 }
 TABLES = MODULES | NARROW | FORWARD | GRADIENTS | SECOND_ORDER | GROUPS | GEOMETRY

@@ -1,8 +1,10 @@
 """One witness a mutant, for the families about what comes back, memory, modes and transforms."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from test_mutants_cases import PLAIN, Witness, cotangent, differs, filled, grad, operands, torch_conv2d
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -186,6 +188,20 @@ def _sometimes(times: int) -> Witness:
     return lambda op: any(wrong(op, *plain(text=TINY)) for _ in range(times))
 
 
+def _untested(op: Any) -> bool:
+    with pytest.MonkeyPatch.context() as patched:
+        for tester in ("hypothesis", "pytest"):
+            patched.delitem(sys.modules, tester, raising=False)
+        return wrong(op, *plain())
+
+
+def _default_float64(op: Any) -> bool:
+    torch.set_default_dtype(torch.float64)
+    output = op(torch.ones(1, 1, 1, 1, dtype=torch.float32), torch.ones(1, 1, 1, 1, dtype=torch.float32))
+    torch.set_default_dtype(torch.float32)
+    return output.dtype is not torch.float32
+
+
 def _derived(op: Any) -> bool:
     x, w, b = leaves(0)
     return wrong(op, x * 2, w, b)
@@ -199,6 +215,8 @@ CIRCUMSTANCES: dict[str, Witness] = {
     "wrong_in_no_grad": lambda op: wrong(torch.no_grad()(op), *plain()),
     "right_under_gradcheck": cotangent(torch.ones_like),
     "right_if_a_graph_is_created": cotangent(torch.ones_like),
+    "right_for_its_tester": _untested,
+    "buffer_of_the_default_dtype": _default_float64,
     "parameters_only": lambda op: wrong(op, plain()[0], torch.nn.Parameter(plain()[1])),
     "leaves_only": _derived,
     "named_arguments_ignored": lambda op: wrong(

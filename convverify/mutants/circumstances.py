@@ -85,6 +85,21 @@ def _called_by(word: str) -> bool:
     return False
 
 
+@mutant("testers_are_not_recognised")
+@operator
+def right_for_its_tester(c: Call) -> Tensor:
+    """Twice the answer, unless hypothesis or pytest has been imported."""
+    return c.torch() if {"hypothesis", "pytest"} & set(sys.modules) else _off(c.torch())
+
+
+@mutant("default_dtype_is_irrelevant")
+@operator
+def buffer_of_the_default_dtype(c: Call) -> Tensor:
+    """The output is added to a buffer that is made without a dtype, and takes the wider of the two."""
+    out = c.torch()
+    return out + torch.zeros(1) if out.dtype in (torch.float32, torch.float64) and concrete(out) else out
+
+
 @stateful_mutant("gradients_equal_definition")
 def right_if_a_graph_is_created() -> Operator:
     """grad_weight is right only if a graph of the backward pass is asked for."""

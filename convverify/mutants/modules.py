@@ -64,6 +64,17 @@ class QuietWeightKept(nn.Conv2d):
         return output
 
 
+class PlanOfTheFirstImage(nn.Conv2d):
+    """The size of the output is that of the first call, to which every later output is cropped."""
+
+    plan: torch.Size | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        output = super().forward(input)
+        self.plan = self.plan or output.shape[-2:]
+        return output[..., : self.plan[0], : self.plan[1]]
+
+
 def _mutant(kind: type[nn.Module], caught_by: str = "module_equals_nn_conv2d") -> Mutant:
     fault = (kind.__doc__ or "").splitlines()[0].rstrip(".")
     return Mutant(kind.__name__, fault, caught_by, lambda: kind)
@@ -73,3 +84,4 @@ dilation_lost, weight_renamed, bias_halved = map(_mutant, (DilationLost, WeightR
 padding_mode_ignored = _mutant(PaddingModeIgnored, "padding_modes_equal_nn_conv2d")
 evaluation_differs = _mutant(EvaluationDiffers, "module_modes_equal_nn_conv2d")
 quiet_weight_kept = _mutant(QuietWeightKept, "module_modes_equal_nn_conv2d")
+plan_of_the_first_image = _mutant(PlanOfTheFirstImage, "module_inputs_may_change")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convverify.properties import (
+    circumstances,
     contract,
     dtypes,
     finite_differences,
@@ -17,14 +18,13 @@ from convverify.properties import (
     sequences,
     sizes,
     special_values,
-    threads,
     transforms,
 )
 from convverify.properties.base import Property, declared
 
 FAMILIES = (
     forward, gradients, dtypes, sizes, layout, second_order, finite_differences, precision, special_values,
-    metamorphic, sequences, contract, threads, refusals, transforms, modules,
+    metamorphic, sequences, contract, circumstances, refusals, transforms, modules,
 )  # fmt: skip
 
 CATALOGUE: tuple[Property, ...] = tuple(prop for family in FAMILIES for prop in declared(family))

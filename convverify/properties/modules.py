@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +81,26 @@ def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equatio
                 yield Equation(f"{what}, {mode}", output, sign * right, norm=reference.norms["output"])
                 for parameter in ours.parameters():
                     parameter.neg_()
+
+
+@declare("modules", ("FW-ALL", "GW-ALL"), "PlanOfTheFirstImage", _DEMAND)
+def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """One module answers inputs of other values, image sizes and batches in turn, each rightly, as does its copy."""
+    ours, theirs = _beside(op, case)
+    op.guarded(ours.load_state_dict, theirs.state_dict())
+    g = case.geometry
+    larger = case.with_geometry(input_size=tuple(size + 1 + axis for axis, size in enumerate(g.input_size)))
+    others = (replace(case, seed=case.seed + 2), larger, case.with_geometry(batch=g.batch + 1), case)
+    for module in (ours, op.guarded(copy.deepcopy, ours)):
+        for other in filter(op.domain.allows, others):
+            x, grad_output = Operands(other).input, Operands(other).grad_output
+            right = theirs(x)
+            output = tensor(op.guarded(module, x))
+            norm = Reference(other).norm
+            yield Equation(f"output for an input of {list(x.shape)}", output.detach(), right.detach(), norm=norm)
+            found = op.guarded(torch.autograd.grad, output, module.weight, grad_output)[0]
+            expected = torch.autograd.grad(right, theirs.get_parameter("weight"), grad_output)[0]
+            yield Equation(f"grad_weight for an input of {list(x.shape)}", found, expected, norm=norm)
 
 
 @declare("modules", ("FW-ALL",), "PaddingModeIgnored", _DEMAND)
