@@ -1,7 +1,8 @@
 """Geometries that no random draw is left to find: corners, sweeps through sizes, whole layers.
 
-The corners are places where published convolutions went wrong; the sweeps pass tile and block boundaries
-(8, 16, 32, ... and their neighbours) one size at a time; the layers are large in several sizes at once.
+The corners are places where published convolutions went wrong, the named ones those of padding by name; the
+sweeps pass tile and block boundaries (8, 16, 32, ... and their neighbours) one size at a time; the layers are
+large in several sizes at once.
 """
 
 from __future__ import annotations
@@ -52,6 +53,23 @@ CORNERS = tuple(
             "n2 c4->6 i5x6 k1x1 s1x1 p0x0 d1x1 g1",
             "n2 c3->2 i7x7 k5x5 s1x1 p2x2 d1x1 g1",
             "n1 c2->2 i8x8 k3x3 s2x2 p1x1 d1x1 g1",
+        ),
+    )
+)
+
+NAMED = tuple(
+    map(
+        ConvGeometry.parse,
+        (
+            "n1 c1->1 i3x3 k2x2 s1x1 psame d1x1 g1",  # an odd zero on both axes
+            "n2 c2->1 i4x5 k2x3 s1x1 psame d1x1 g1",  # on one of them
+            "n1 c1->2 i5x4 k3x4 s1x1 psame d1x1 g1",
+            "n1 c2->2 i6x6 k2x4 s1x1 psame d3x1 g2",
+            "n1 c1->1 i4x7 k4x2 s1x1 psame d1x3 g1",
+            "n1 c1->1 i1x2 k2x2 s1x1 psame d1x1 g1",
+            "n2 c1->1 i5x6 k3x3 s1x1 psame d2x1 g1",
+            "n1 c2->2 i7x6 k2x2 s1x1 psame d2x2 g1",  # even kernels, even zeros
+            "n1 c1->1 i5x6 k2x3 s2x3 pvalid d1x2 g1",
         ),
     )
 )

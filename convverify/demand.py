@@ -16,10 +16,10 @@ class Demand:
 
     `products` bounds the size of a case by the products of its forward pass; `corners` asks for the named
     corner geometries beside the drawn ones, `thresholds` for the sweep through sizes, `large` for whole
-    layers, `strings` for padding by name; `operand_layouts` names the operands that lie in memory in every
-    way; `where` rejects what the property cannot use; `weight` is its share of the budget, and a `costly`
-    property is left out of the quick one. `ORDINARY` dtypes stand for any other that an operator declares
-    instead; others are meant as they are.
+    layers, `strings` for padding by name (and, as corners, for those of it); `operand_layouts` names the
+    operands that lie in memory in every way; `where` rejects what the property cannot use; `weight` is its
+    share of the budget, and a `costly` property is left out of the quick one. `ORDINARY` dtypes stand for any
+    other that an operator declares instead; others are meant as they are.
     """
 
     dtypes: tuple[str, ...] = ORDINARY

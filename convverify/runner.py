@@ -277,7 +277,8 @@ class _Verifier:
         demand, rng = prop.demand, random.Random(f"{prop.name} {self.plan.seed}")
         geometries: list[ConvGeometry] = []
         if demand.corners:
-            fitting = [g for g in corners.CORNERS if g.products <= max(demand.products, 1500)]
+            listed = corners.NAMED if demand.strings else corners.CORNERS
+            fitting = [g for g in listed if g.products <= max(demand.products, 1500)]
             geometries += rng.sample(fitting, math.ceil(len(fitting) * self.budget.corners))
         if demand.thresholds:
             sweep = list(corners.sweep())

@@ -7,6 +7,12 @@ def test_corners_and_layers_are_listed_once_each():
     assert len(set(corners.LAYERS)) == len(corners.LAYERS) >= 10
 
 
+def test_the_named_corners_pad_by_name_and_most_of_them_unevenly():
+    assert {geometry.padding for geometry in corners.NAMED} == {"same", "valid"}
+    uneven = [g for g in corners.NAMED if any(before != after for before, after in g.pads)]
+    assert len(uneven) > len(corners.NAMED) / 2
+
+
 def test_corners_are_small_and_layers_are_large():
     assert all(geometry.products <= 300_000 for geometry in corners.CORNERS)
     assert max(geometry.products for geometry in corners.LAYERS) > 1_000_000

@@ -45,9 +45,13 @@ def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
 @declare("precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3))
 def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Where a sum has hundreds of terms, too, full-width odd integers lose no bit."""
-    channels = (130, 300)[case.seed % 2]
-    deep = case.with_geometry(batch=1, in_channels=channels, out_channels=channels // 2, groups=1)
-    allowed = [each for each in (deep, case.with_geometry(batch=260)) if op.domain.allows(each)]
+    many, plain = (130, 300)[case.seed % 2], case.with_geometry(batch=1, groups=1)
+    long = (
+        plain.with_geometry(in_channels=many, out_channels=3),
+        plain.with_geometry(in_channels=3, out_channels=many),
+        case.with_geometry(batch=260),
+    )
+    allowed = [each for each in long if op.domain.allows(each)]
     if not allowed:
         raise Unsupported("it claims neither hundreds of channels nor of samples")
     for each in allowed:

@@ -51,7 +51,7 @@ def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     "sizes",
     ("SP-1",),
     "same_shifted_for_even_kernels",
-    Demand(products=3000, strings=True, weight=0.7, where=_by_name),
+    Demand(products=3000, strings=True, corners=True, weight=0.7, where=_by_name),
     refusal=Refusal.ALLOWED,
 )
 def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
