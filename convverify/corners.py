@@ -7,9 +7,9 @@ large in several sizes at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from convverify.geometry import ConvGeometry, GeometryError
+from convverify.geometry import ConvGeometry
 
 CORNERS = tuple(
     map(
@@ -103,51 +103,69 @@ _AROUND = (*range(1, 35), 47, 48, 49, 63, 64, 65, 66, 95, 96, 97, 100, 127, 128,
            2048, 2049, 4096, 4097)  # fmt: skip
 
 
+
+
+def _up_to(most: int) -> tuple[int, ...]:
+    return tuple(n for n in _AROUND if n <= most)
+
+
+_ALONG: tuple[Callable[[int], tuple[int, int]], ...] = (lambda n: (n, 1), lambda n: (1, n), lambda n: (n, n))
+Sizes = dict[str, object]
+_ONES = (1, 1)
+_STEPS = tuple(range(1, 18))
+# Kinds of sweeps: the sizes n that each passes through, and the geometry at n.
+_KINDS: tuple[tuple[tuple[int, ...], Callable[[int], Sizes]], ...] = (
+    ((*_AROUND, 65535, 65537), lambda n: {
+        "batch": n, "in_channels": 1, "out_channels": 2 if n < 5000 else 1, "input_size": (3, 2), "kernel_size": (2, 1),
+    }),
+    (_AROUND[:50], lambda n: {"batch": n, "input_size": (2, 3)}),
+    (_AROUND[:50], lambda n: {"in_channels": n, "out_channels": n, "input_size": (2, 3)}),
+    (_AROUND, lambda n: {"in_channels": n, "input_size": (3, 2), "kernel_size": (2, 1)}),
+    (_AROUND, lambda n: {"out_channels": n, "input_size": (3, 2), "kernel_size": (2, 1)}),
+    (_up_to(520), lambda n: {
+        "in_channels": n, "out_channels": n, "groups": n, "input_size": (3, 4), "kernel_size": (2, 2),
+    }),
+    (_up_to(130), lambda n: {
+        "in_channels": 2 * n, "out_channels": 2 * n, "groups": 2, "input_size": (3, 2), "kernel_size": (2, 1),
+    }),
+    (_AROUND, lambda n: {"input_size": (n, 3), "kernel_size": (min(n, 3), 2), "in_channels": 1}),
+    (_AROUND, lambda n: {"input_size": (3, n), "kernel_size": (2, min(n, 3)), "in_channels": 1}),
+    (_up_to(130), lambda n: {
+        "input_size": (n, n), "kernel_size": (min(n, 3),) * 2, "in_channels": 1, "out_channels": 1,
+    }),
+    (_up_to(130), lambda n: {"input_size": (n, n + 1), "in_channels": 1, "out_channels": 1}),
+    (_up_to(65), lambda n: {"input_size": (n + 1, 3), "kernel_size": (n, 2), "in_channels": 1}),
+    (_up_to(65), lambda n: {"input_size": (3, n + 1), "kernel_size": (2, n), "in_channels": 1}),
+    (_up_to(34), lambda n: {"input_size": (n, n), "kernel_size": (3, 3), "padding": _ONES, "in_channels": 1}),
+    (_up_to(12), lambda n: {"input_size": (n + 2, n + 1), "kernel_size": (n, n), "in_channels": 1}),
+    *((_STEPS, lambda n, along=along: {
+        "input_size": (19, 20), "kernel_size": (3, 2), "stride": along(n),
+    }) for along in _ALONG),
+    *((_STEPS, lambda n, along=along: {
+        "input_size": (2 * n + 3, 2 * n + 2), "kernel_size": (3, 2), "dilation": along(n),
+    }) for along in _ALONG),
+    *((_STEPS, lambda n, along=along: {
+        "input_size": (4, 5), "kernel_size": (3, 2), "padding": along(n),
+    }) for along in _ALONG),
+)  # fmt: skip
+
+
 def sweep() -> Iterator[ConvGeometry]:
     """Every size on its own through its range, the others small and unequal."""
-    for n in (*_AROUND, 65535, 65537):
-        yield from _geometry(batch=n, in_channels=1, out_channels=2 if n < 5000 else 1,
-                             input_size=(3, 2), kernel_size=(2, 1))  # fmt: skip
-    for n in _AROUND[:50]:
-        yield from _geometry(batch=n, input_size=(2, 3), kernel_size=(1, 1))
-        yield from _geometry(in_channels=n, out_channels=n, input_size=(2, 3), kernel_size=(1, 1))
-    for c in _AROUND:
-        yield from _geometry(in_channels=c, input_size=(3, 2), kernel_size=(2, 1))
-        yield from _geometry(out_channels=c, input_size=(3, 2), kernel_size=(2, 1))
-        if c <= 520:
-            yield from _geometry(in_channels=c, out_channels=c, groups=c, input_size=(3, 4), kernel_size=(2, 2))
-        if c <= 130:
-            yield from _geometry(in_channels=2 * c, out_channels=2 * c, groups=2, input_size=(3, 2), kernel_size=(2, 1))
-    for size in _AROUND:
-        yield from _geometry(input_size=(size, 3), kernel_size=(min(size, 3), 2), in_channels=1)
-        yield from _geometry(input_size=(3, size), kernel_size=(2, min(size, 3)), in_channels=1)
-        if size <= 130:
-            yield from _geometry(
-                input_size=(size, size), kernel_size=(min(size, 3),) * 2, in_channels=1, out_channels=1
-            )
-            yield from _geometry(input_size=(size, size + 1), kernel_size=(1, 1), in_channels=1, out_channels=1)
-        if size <= 65:
-            yield from _geometry(input_size=(size + 1, 3), kernel_size=(size, 2), in_channels=1)
-            yield from _geometry(input_size=(3, size + 1), kernel_size=(2, size), in_channels=1)
-        if size <= 34:
-            yield from _geometry(input_size=(size, size), kernel_size=(3, 3), padding=(1, 1), in_channels=1)
-        if size <= 12:
-            yield from _geometry(input_size=(size + 2, size + 1), kernel_size=(size, size), in_channels=1)
-    for step in range(1, 18):
-        for both in ((step, 1), (1, step), (step, step)):
-            yield from _geometry(input_size=(19, 20), kernel_size=(3, 2), stride=both)
-            yield from _geometry(input_size=(2 * step + 3, 2 * step + 2), kernel_size=(3, 2), dilation=both)
-            yield from _geometry(input_size=(4, 5), kernel_size=(3, 2), padding=both)
+    for sizes, at in _KINDS:
+        yield from map(_geometry, map(at, sizes))
 
 
-def _geometry(**sizes: object) -> Iterator[ConvGeometry]:
-    """The geometry with these sizes, where it is one."""
-    ones = (1, 1)
-    defaults = {
-        "batch": 1, "in_channels": 2, "out_channels": 2, "stride": ones, "padding": (0, 0),
-        "dilation": ones, "groups": 1,
+def landmarks() -> Iterator[ConvGeometry]:
+    """The far end of every sweep, where what goes wrong beyond some size does go wrong."""
+    for sizes, at in _KINDS:
+        yield _geometry(at(sizes[-1]))
+
+
+def _geometry(sizes: Sizes) -> ConvGeometry:
+    """The geometry with these sizes, the others small."""
+    defaults: Sizes = {
+        "batch": 1, "in_channels": 2, "out_channels": 2, "kernel_size": _ONES, "stride": _ONES,
+        "padding": (0, 0), "dilation": _ONES, "groups": 1,
     }  # fmt: skip
-    try:
-        yield ConvGeometry(**{**defaults, **sizes})  # type: ignore[arg-type]
-    except GeometryError:
-        return
+    return ConvGeometry(**{**defaults, **sizes})  # type: ignore[arg-type]

@@ -261,8 +261,8 @@ class _Verifier:
         """Cases of geometries that the operator did support, for one that supports few."""
         rng = random.Random(f"{prop.name} supported")
         fitting = [g for g in self.supported if g.products <= max(prop.demand.products, 1500)]
-        for place, geometry in enumerate(rng.sample(fitting, min(len(fitting), 4 * LEAST_CASES))):
-            case = self._case(prop, geometry, device, rng, place)
+        for geometry in rng.sample(fitting, min(len(fitting), 4 * LEAST_CASES)):
+            case = self._case(prop, geometry, device, rng)
             if case is not None:
                 yield case
 
@@ -282,32 +282,27 @@ class _Verifier:
             geometries += rng.sample(fitting, math.ceil(len(fitting) * self.budget.corners))
         if demand.thresholds:
             sweep = list(corners.sweep())
-            some = rng.sample(sweep, math.ceil(len(sweep) * self.budget.corners))
-            geometries += sorted(some, key=Pace.size)  # so that what is too slow is known before it is run
+            geometries += corners.landmarks()
+            geometries += rng.sample(sweep, math.ceil(len(sweep) * self.budget.corners))
         if demand.large:
-            layers = sorted(corners.LAYERS, key=Pace.size)
-            geometries += layers[: math.ceil(len(layers) * self.budget.corners)]
-        seen = set()
-        for place, geometry in enumerate(geometries):
-            case = self._case(prop, geometry, device, rng, place)
-            if case is not None and case not in seen:
-                seen.add(case)
+            geometries += rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * self.budget.corners))
+        for geometry in dict.fromkeys(geometries):
+            case = self._case(prop, geometry, device, rng)
+            if case is not None:
                 yield case
 
     def _shapes(self, prop: Property, device: str) -> Iterator[ConvCase]:
         rng = random.Random(f"{prop.name} {self.plan.seed}")
-        for place, geometry in enumerate(self.plan.shapes):
-            case = self._case(prop, geometry, device, rng, place)
+        for geometry in self.plan.shapes:
+            case = self._case(prop, geometry, device, rng)
             if case is not None:
                 yield case
 
-    def _case(
-        self, prop: Property, geometry: ConvGeometry, device: str, rng: random.Random, place: int
-    ) -> ConvCase | None:
+    def _case(self, prop: Property, geometry: ConvGeometry, device: str, rng: random.Random) -> ConvCase | None:
         demand = prop.demand
-        values = demand.values[place % len(demand.values)]
+        values = rng.choice(demand.values)
         case = ConvCase(
-            geometry, demand.bias and place % 2 == 0, demand.dtypes[place // 2 % len(demand.dtypes)], device,
+            geometry, demand.bias and rng.random() < 0.5, rng.choice(demand.dtypes), device,
             values=values, scale=rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0,
             seed=rng.randrange(2**20),
         )  # fmt: skip

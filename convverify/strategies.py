@@ -46,13 +46,13 @@ def geometries(draw: st.DrawFn, products: int = 4000, strings: bool = False, spa
         raise ValueError(f"products={products} must be at least 1 and spatial={spatial} one of 1, 2, 3")
     tiny = products <= 200
     batch = draw(st.integers(1, 2 if tiny else 3))
-    groups = draw(st.integers(1, 2 if tiny else 4))
+    groups = draw(st.one_of(st.just(1), st.integers(1, 2 if tiny else 4)))
     per_group = st.integers(1, 2 if tiny else 4)
     channels = [draw(per_group), draw(per_group)]
-    kernel = _each(draw, st.integers(1, 2 if tiny else 5), spatial)
-    stride = _each(draw, st.integers(1, 4), spatial)
-    dilation = _each(draw, st.integers(1, 2 if tiny else 4), spatial)
-    padding: Padding = _each(draw, st.integers(0, 2 if tiny else 6), spatial)
+    kernel = _alike_or_each(draw, st.integers(1, 2 if tiny else 5), spatial)
+    stride = _plain_or_each(draw, st.integers(1, 4), spatial)
+    dilation = _plain_or_each(draw, st.integers(1, 2 if tiny else 4), spatial)
+    padding: Padding = _alike_or_each(draw, st.integers(0, 2 if tiny else 6), spatial)
     if strings:
         padding = draw(st.sampled_from((padding, "same", "valid")))
     if padding == "same":
@@ -188,6 +188,18 @@ def _down(value: int, least: int) -> st.SearchStrategy[int]:
 
 def _each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tuple[int, ...]:
     return tuple(draw(strategy) for _ in range(spatial))
+
+
+def _alike_or_each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tuple[int, ...]:
+    """One size for every axis in a third of the draws: what is square has paths of its own."""
+    sizes = _each(draw, strategy, spatial)
+    return sizes[:1] * spatial if draw(st.integers(0, 2)) == 2 else sizes
+
+
+def _plain_or_each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tuple[int, ...]:
+    """All ones in half of the draws: what is neither strided nor dilated has paths of its own."""
+    sizes = _each(draw, strategy, spatial)
+    return (1,) * spatial if draw(st.booleans()) else sizes
 
 
 def _without_bias(layout: str) -> str:

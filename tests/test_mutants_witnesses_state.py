@@ -104,6 +104,18 @@ def _two_threads(op: Any) -> bool:
     return found == [False, True]
 
 
+def _interrupted(op: Any) -> bool:
+    """A call during which another one is made, as another thread would: wrong, though both are right alone."""
+
+    class Interrupting(torch.Tensor):
+        def sum(self, *args: Any, **options: Any) -> Any:
+            op(image(2), ONE)
+            return super().sum(*args, **options)
+
+    bias = torch.zeros(1)
+    return not wrong(op, image(1), ONE, bias) and wrong(op, image(1), ONE, bias.as_subclass(Interrupting))
+
+
 def refused(op: Any) -> None:
     with contextlib.suppress(RuntimeError):
         op(image(), torch.ones(1, 2, 1, 1))
@@ -131,6 +143,7 @@ STATE: dict[str, Witness] = {
     "gradients_accumulate": _second_gradient,
     "other_threads_wrong": _other_thread,
     "wrong_on_two_threads": _two_threads,
+    "workspace_shared_by_threads": _interrupted,
     "wrong_after_a_refusal": _after_refusal,
 }
 

@@ -250,6 +250,21 @@ def other_threads_wrong() -> Operator:
     return run
 
 
+@stateful_mutant("concurrent_calls_are_independent")
+def workspace_shared_by_threads() -> Operator:
+    """All calls copy their input to one workspace, which a call on another thread may overwrite meanwhile."""
+    workspace: dict[str, Tensor] = {}
+
+    @operator
+    def run(c: Call) -> Tensor:
+        workspace["input"] = c.input * 1
+        if c.bias is not None:
+            c.bias.sum()
+        return c.torch(input=workspace["input"])
+
+    return run
+
+
 @mutant("thread_counts_are_irrelevant")
 @operator
 def wrong_on_two_threads(c: Call) -> Tensor:

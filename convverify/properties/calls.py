@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -93,6 +94,17 @@ def must_not_refuse(op: Target, gradients: Sequence[Tensor], cotangents: Sequenc
 def call(op: Target, case: ConvCase, leaves: dict[str, Tensor]) -> Tensor:
     """The operator's output on any tensors of the case's shapes."""
     return tensor(op(leaves["input"], leaves["weight"], leaves.get("bias"), *geometry_arguments(op, case)))
+
+
+def exact_results(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Output and gradients are the reference's, as is the output of a call that records nothing."""
+    seen, reference = observe(op, case), Reference(case)
+    yield from equations(case, reference, {"output": seen.output, **seen.grads()})
+    with torch.no_grad() if case.seed % 2 else contextlib.nullcontext():
+        leaves = seen.leaves if case.seed % 2 else {role: leaf.detach() for role, leaf in seen.leaves.items()}
+        quiet = call(op, case, leaves)
+    for equation in equations(case, reference, {"output": quiet}):
+        yield replace(equation, what="output, recording nothing")
 
 
 def tensor(value: Any) -> Tensor:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -17,11 +21,13 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, declare
-from convverify.properties.calls import equations, geometry_arguments, observe, tensor
+from convverify.properties.calls import call, equations, geometry_arguments, observe, tensor
 from convverify.reference import Reference
 from convverify.target import Target
 
 COUNTS = (2, 3)
+CALLERS, ROUNDS = 2, 2
+_TORCH = str(Path(torch.__file__).parent)
 TESTERS = ("convverify", "hypothesis", "pytest", "_pytest", "pluggy", "xdist")
 
 
@@ -119,6 +125,43 @@ def default_dtype_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation
         torch.set_default_dtype(before)
     for equation in equations(case, reference, found):
         yield replace(equation, what=f"{equation.what} under another default dtype")
+
+
+@declare(
+    "circumstances", ("EX-1",), "workspace_shared_by_threads",
+    Demand(products=3000, values=("integers",), weight=0.15),
+)  # fmt: skip
+def concurrent_calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Calls with other data on other threads at the same time change no result."""
+    cases = [replace(case, seed=case.seed + 2 * number) for number in range(CALLERS)]
+    references = list(map(Reference, cases))
+    seen = [observe(op, each) for each in cases]
+
+    def results(number: int) -> list[dict[str, Tensor]]:
+        waiting.wait()
+        found = []
+        sys.settrace(_giving_way)  # of this thread, which ends with the pool
+        for _ in range(ROUNDS):
+            mine = replace(seen[number], output=call(op, cases[number], seen[number].leaves))
+            found.append({"output": mine.output, **mine.grads()})
+        return found
+
+    waiting = threading.Barrier(CALLERS)
+    with ThreadPoolExecutor(CALLERS) as pool:
+        everything = list(pool.map(results, range(CALLERS)))
+    for each, reference, rounds in zip(cases, references, everything, strict=True):
+        for found in rounds:
+            for equation in equations(each, reference, found):
+                yield replace(equation, what=f"{equation.what} beside other calls")
+
+
+def _giving_way(frame: FrameType, event: str, argument: Any) -> Any:
+    """A trace that lets another thread go on after each line of Python outside torch."""
+    if frame.f_code.co_filename.startswith(_TORCH):
+        return None
+    if event == "line":
+        time.sleep(0)
+    return _giving_way
 
 
 @declare("circumstances", ("EX-1",), "wrong_on_two_threads", Demand(products=20_000, values=("integers",), weight=0.2))

@@ -81,6 +81,9 @@ def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equatio
                 yield Equation(f"{what}, {mode}", output, sign * right, norm=reference.norms["output"])
                 for parameter in ours.parameters():
                     parameter.neg_()
+        found = op.guarded(torch.autograd.grad, ours(x), list(ours.parameters()), reference.operands.grad_output)
+        for (name, _), grad in zip(ours.named_parameters(), found, strict=True):
+            yield Equation(f"gradient of {name}, {mode}", grad, reference.gradients[name], norm=reference.norms[name])
 
 
 @declare("modules", ("FW-ALL", "GW-ALL"), "PlanOfTheFirstImage", _DEMAND)

@@ -41,21 +41,24 @@ def calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("sequences", ("FW-ALL",), "plan_kept_by_shape", _SMALL)
 def geometries_do_not_mix(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Calls that differ in one geometry argument alone do not answer for each other."""
-    g = case.geometry
-    changes = [
-        {"padding": tuple(p + 1 for p in g.padding)} if not isinstance(g.padding, str) else {"padding": "valid"},
-        {"stride": tuple(reversed(g.stride))} if g.padding != "same" else {"padding": "valid"},
-        {"in_channels": g.in_channels * 2, "out_channels": g.out_channels * 2, "groups": g.groups * 2},
-    ]
-    for change in changes:
-        other = case.with_geometry(**change)
-        if not op.domain.allows(other):
-            continue
+    """Calls that differ in one argument, in the image's size or in the dtype alone do not answer for each other."""
+    for other in filter(op.domain.allows, _neighbours(case)):
         observe(op, other).grads()
         seen = observe(op, case)
         found = {"output": seen.output, **seen.grads()}
-        yield from _labelled(f"after a call with {other.geometry}", equations(case, Reference(case), found))
+        what = f"after a call with {other.geometry} in {other.dtype}"
+        yield from _labelled(what, equations(case, Reference(case), found))
+
+
+def _neighbours(case: ConvCase) -> Iterator[ConvCase]:
+    """Cases for which a plan that is kept by some of their sizes alone would be the same."""
+    g = case.geometry
+    yield case.with_geometry(padding="valid" if isinstance(g.padding, str) else tuple(p + 1 for p in g.padding))
+    yield case.with_geometry(**({"padding": "valid"} if g.padding == "same" else {"stride": g.stride[::-1]}))
+    yield case.with_geometry(in_channels=g.in_channels * 2, out_channels=g.out_channels * 2, groups=g.groups * 2)
+    alike = [1 if axis.remainder + 1 < axis.stride else -axis.remainder for axis in g.axes]  # in the output's size
+    yield case.with_geometry(input_size=tuple(size + step for size, step in zip(g.input_size, alike, strict=True)))
+    yield replace(case, dtype={"float64": "float32"}.get(case.dtype, "float64"))
 
 
 @declare("sequences", ("FW-ALL",), "packed_weights_miss_data_writes", _SMALL)

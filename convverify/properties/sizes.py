@@ -16,7 +16,7 @@ from convverify.child import ProcessDied, in_a_child
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import KnownFailure, Refusal, Refuted, declare
-from convverify.properties.calls import equations, geometry_arguments, observe, tensor
+from convverify.properties.calls import equations, exact_results, geometry_arguments, observe, tensor
 from convverify.reference import Maps, Reference
 from convverify.target import Target, Unsupported
 
@@ -29,22 +29,20 @@ def _by_name(case: ConvCase) -> bool:
     "sizes",
     ("FW-ALL", "GI-ALL", "GW-ALL"),
     "tile_width",
-    Demand(thresholds=True, products=0, values=("integers",), weight=4),
+    Demand(thresholds=True, products=0, values=("integers", "large"), weight=4),
 )
 def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Batch, channels, image, kernel, stride, dilation and padding, one at a time through many sizes: exact."""
-    seen = observe(op, case)
-    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+    yield from exact_results(op, case)
 
 
 @declare(
     "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "terms_beyond_a_thousand",
-    Demand(products=3_000_000, values=("integers", "bell"), large=True, weight=1.5),
+    Demand(products=3_000_000, values=("large", "bell"), large=True, weight=1.5),
 )  # fmt: skip
 def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Layers of many channels and pixels at once are exact, forward and backward."""
-    seen = observe(op, case)
-    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+    yield from exact_results(op, case)
 
 
 @declare(
@@ -56,8 +54,7 @@ def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 )
 def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """padding='same' keeps the size, with the odd zero at the far end, and 'valid' pads nothing."""
-    seen = observe(op, case)
-    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+    yield from exact_results(op, case)
 
 
 @declare("sizes", ("FW-1",), "unbatched_without_bias", Demand(products=3000, weight=0.3), refusal=Refusal.ALLOWED)

@@ -16,11 +16,8 @@ from convverify.properties.calls import Observed, call, observe
 from convverify.reference import Reference
 from convverify.target import Target, Unsupported
 
-_PLAIN = Demand(products=4000, values=("integers", "bell"), corners=True, weight=0.7)
-_STRIDE_1 = Demand(
-    products=4000, values=("integers", "bell"), weight=0.7,
-    where=lambda case: max(case.geometry.stride) == 1,
-)  # fmt: skip
+_VALUES = ("integers", "bell", "sparse", "constant")
+_PLAIN = Demand(products=4000, values=_VALUES, corners=True, weight=0.7)
 MARKS = (float("nan"), float("inf"), float("-inf"))
 
 
