@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from convverify.case import ConvCase
 from convverify.comparison import Equation
@@ -104,16 +106,29 @@ def many_calls_stay_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("sequences", ("AD-1",), "outputs_never_let_go", Demand(products=300, values=("integers",), weight=0.1))
 def outputs_are_let_go(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Of many outputs that nobody holds any more, the operator itself holds a few at most."""
-    held = []
+    """Of many calls whose outputs nobody holds any more, a few tensors at most are still alive."""
     for requires in ((), LEAVES):
+        kept = _still_alive(functools.partial(observe, op, case, requires))
+        yield Equation(f"whether {OUTPUTS} calls left more than {OUTPUTS // 2} tensors", kept > OUTPUTS // 2, False)
+
+
+def _still_alive(call: Callable[[], object]) -> int:
+    """How many tensors many calls have made that are still there."""
+    call()  # once for what is made once
+    enabled = gc.isenabled()
+    gc.collect(0)  # what was young before is so no more
+    gc.disable()
+    try:
         for _ in range(OUTPUTS):
-            held.append(weakref.ref(observe(op, case, requires).output))
-    for generation in (1, 2):  # the second takes long, and only cycles that have survived need it
-        if (kept := sum(output() is not None for output in held)) > OUTPUTS // 2:
+            call()
+        young = [weakref.ref(each) for each in gc.get_objects(0) if isinstance(each, Tensor)]
+    finally:
+        if enabled:
+            gc.enable()
+    for generation in (0, 1, 2):  # the last takes long, and only cycles that have survived need it
+        if sum(each() is not None for each in young) > OUTPUTS // 2:
             gc.collect(generation)
-    kept = sum(output() is not None for output in held)
-    yield Equation(f"whether most of {len(held)} outputs are still held", kept > OUTPUTS // 2, False)
+    return sum(each() is not None for each in young)
 
 
 @declare("sequences", ("GI-ALL", "GW-ALL"), "gradients_accumulate", _SMALL)

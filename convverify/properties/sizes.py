@@ -16,7 +16,7 @@ from convverify.child import ProcessDied, in_a_child
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import KnownFailure, Refusal, Refuted, declare
-from convverify.properties.calls import equations, exact_results, geometry_arguments, observe, tensor
+from convverify.properties.calls import LEAVES, call, equations, exact_results, geometry_arguments, observe, tensor
 from convverify.reference import Maps, Reference
 from convverify.target import Target, Unsupported
 
@@ -59,14 +59,22 @@ def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("sizes", ("FW-1",), "unbatched_without_bias", Demand(products=3000, weight=0.3), refusal=Refusal.ALLOWED)
 def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """An input without a batch axis gives the output of that one sample, without a batch axis."""
+    """An input without a batch axis gives output and gradients of that one sample, without a batch axis."""
     reference = Reference(case)
-    leaves = observe(op, case, requires=()).leaves
-    bias = leaves.get("bias")
+    operands = reference.operands
     for index in range(min(2, case.geometry.batch)):
-        output = tensor(op(leaves["input"][index], leaves["weight"], bias, *geometry_arguments(op, case)))
-        yield Equation("output without a batch", output, reference.output[index],
-                       norm=reference.norms["output"])  # fmt: skip
+        for requires in ((), LEAVES):
+            alone, sample = observe(op, case, requires), case.with_geometry(batch=1)
+            alone.leaves["input"] = operands.input[index].detach().requires_grad_("input" in requires)
+            alone.output = call(op, case, alone.leaves)
+            yield Equation("output without a batch", alone.output.detach(), reference.output[index],
+                           norm=reference.norms["output"])  # fmt: skip
+        right = Reference(sample)
+        right.x, right.k, right.g = reference.x[index][None], reference.k, reference.g[index][None]
+        found = alone.grads(operands.grad_output[index])
+        found["input"] = found["input"][None]
+        for equation in equations(sample, right, found):
+            yield replace(equation, what=f"{equation.what} without a batch")
 
 
 @declare(
