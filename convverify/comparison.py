@@ -9,6 +9,7 @@ Winograd) keeps it only relative to the largest element; it is then called inexa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -42,9 +43,10 @@ class Verdict(Enum):
 class Equation:
     """`actual` must equal `expected`: exactly, or within rounding.
 
-    `magnitude` is the sum of the absolute products behind each element (a tensor that broadcasts, or a
-    number) and `terms` their number; `norm` is the product of the operands' norms, up to which an operator that
-    transforms them may round. Without either only exact equality will do.
+    `magnitude` is the sum of the absolute products behind each element (a tensor that broadcasts, a number, or
+    what computes it, since it is needed only where values differ) and `terms` their number; `norm` is the product
+    of the operands' norms, up to which an operator that transforms them may round. Without either only exact
+    equality will do.
     """
 
     what: str
@@ -52,7 +54,7 @@ class Equation:
     expected: Any
     exact: bool = True
     terms: int = 1
-    magnitude: Tensor | float | None = None
+    magnitude: Tensor | float | Callable[[], Tensor] | None = None
     norm: float = 0.0
 
 
@@ -97,8 +99,8 @@ def _within_rounding(equation: Equation, actual: Tensor, expected: Tensor) -> tu
     wide = torch.complex128 if actual.dtype.is_complex else torch.float64
     error = (actual.to(wide) - expected.to(wide)).abs()
     error = torch.where(wrong, error, 0.0)  # where both are infinite the difference is NaN
-    given = 0.0 if equation.magnitude is None else equation.magnitude
-    magnitude = torch.as_tensor(given, dtype=torch.float64, device=actual.device)
+    given = equation.magnitude() if callable(equation.magnitude) else equation.magnitude
+    magnitude = torch.as_tensor(0.0 if given is None else given, dtype=torch.float64, device=actual.device)
     bound = gamma(equation.terms + 2, actual.dtype) * magnitude + torch.finfo(actual.dtype).tiny
     if not equation.exact and bool((error <= bound).all()):
         return Verdict.EQUAL, ""

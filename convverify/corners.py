@@ -7,6 +7,7 @@ large in several sizes at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from convverify.geometry import ConvGeometry
@@ -156,10 +157,19 @@ def sweep() -> Iterator[ConvGeometry]:
         yield from map(_geometry, map(at, sizes))
 
 
-def landmarks() -> Iterator[ConvGeometry]:
-    """The far end of every sweep, where what goes wrong beyond some size does go wrong."""
+def milestones() -> list[ConvGeometry]:
+    """Of every sweep each size that is over twice the one before, and its far end: the small ones first.
+
+    What goes wrong beyond some size goes wrong at one of them, and what is too slow or needs too much memory
+    for the large ones shows it at smaller ones.
+    """
+    found = {}
     for sizes, at in _KINDS:
-        yield _geometry(at(sizes[-1]))
+        passed = 0
+        for n in sizes:
+            if n > 2 * passed or n == sizes[-1]:
+                found[_geometry(at(n))] = passed = n
+    return sorted(found, key=lambda g: g.products + g.batch * math.prod(g.input_size))
 
 
 def _geometry(sizes: Sizes) -> ConvGeometry:

@@ -20,6 +20,7 @@ from convverify.operator.arrays import TorchArrays
 _XP = TorchArrays()
 _TORCH: dict[int, Callable[..., Tensor]] = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _AUTOGRAD = torch.autograd.grad
+_BACKWARD = torch.ops.aten.convolution_backward.default
 _EINSUM = torch.einsum
 _WIDE = {
     torch.complex64: torch.complex128, torch.complex128: torch.complex128,
@@ -51,7 +52,7 @@ class Maps:
 
 
 class TorchMaps(Maps):
-    """The same by torch and its autograd."""
+    """The same by torch and its derivatives."""
 
     def forward(self, x: Tensor, k: Tensor) -> Tensor:
         """Shape of the output."""
@@ -60,15 +61,27 @@ class TorchMaps(Maps):
 
     def grad_input(self, g: Tensor, k: Tensor) -> Tensor:
         """Shape of the input."""
-        x = torch.zeros(self.geometry.input_shape, dtype=g.dtype, device=g.device, requires_grad=True)
-        with torch.enable_grad():
-            return _AUTOGRAD(self.forward(x, k), x, g)[0]
+        return self._gradient(g.new_zeros(()).expand(self.geometry.input_shape), k, g, 0)
 
     def grad_weight(self, x: Tensor, g: Tensor) -> Tensor:
         """Shape of the weight."""
-        k = torch.zeros(self.geometry.weight_shape, dtype=g.dtype, device=g.device, requires_grad=True)
-        with torch.enable_grad():
-            return _AUTOGRAD(self.forward(x, k), k, g)[0]
+        return self._gradient(x, g.new_zeros(()).expand(self.geometry.weight_shape), g, 1)
+
+    def _gradient(self, x: Tensor, k: Tensor, g: Tensor, place: int) -> Tensor:
+        """That of the input (at place 0) or the weight (1), by the operation that torch's autograd calls."""
+        geometry = self.geometry
+        if isinstance(geometry.padding, str):
+            leaf = (x, k)[place].clone().requires_grad_()
+            with torch.enable_grad():
+                return _AUTOGRAD(self.forward(*((leaf, k) if place == 0 else (x, leaf))), leaf, g)[0]
+        wanted = [place == 0, place == 1, False]
+        none = [0] * geometry.spatial  # of what only transposed convolutions have
+        gradients = _BACKWARD(
+            g, x, k, None, geometry.stride, geometry.padding, geometry.dilation, False, none, geometry.groups, wanted
+        )
+        gradient = gradients[place]
+        assert isinstance(gradient, Tensor)
+        return gradient
 
 
 class DefinitionMaps(Maps):

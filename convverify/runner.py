@@ -33,11 +33,13 @@ from convverify.target import Target, load
 from convverify.values import DISTRIBUTIONS
 
 LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
+MOST_REFUSED = 2 * LEAST_CASES  # tries after which, the time being up, no further case is looked for
 LEAST_TRIED = 60  # likewise for what a counterexample is shrunken to
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300
 LAYER_PRODUCTS = 50_000
 MOST_DIAGNOSED = 3
+MOST_GROWN = 8  # times, where a listed geometry is made to fit a domain: a long image squared is another case
 Progress = Callable[[Result], None]
 _SETTINGS = settings(
     database=None, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
@@ -234,7 +236,9 @@ class _Verifier:
             self.pace.note(case, self.clock() - case_started)
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
                 self.supported[case.geometry] = None
-            return tally.failed is None and (tally.live < LEAST_CASES or self.clock() < deadline)
+            tried = tally.cases + sum(tally.unsupported.values())
+            wanting = tally.live < LEAST_CASES and tried < MOST_REFUSED
+            return tally.failed is None and (wanting or self.clock() < deadline)
 
         for case in self._given(prop, device):
             left = deadline - self.clock() if tally.cases else budget.case_seconds / 2
@@ -260,8 +264,11 @@ class _Verifier:
     def _known_supported(self, prop: Property, device: str) -> Iterator[ConvCase]:
         """Cases of geometries that the operator did support, for one that supports few."""
         rng = random.Random(f"{prop.name} supported")
-        fitting = [g for g in self.supported if g.products <= max(prop.demand.products, 1500)]
-        for geometry in rng.sample(fitting, min(len(fitting), 4 * LEAST_CASES)):
+        fitting = [
+            g for g in self.supported
+            if g.products <= max(prop.demand.products, 1500) and (prop.demand.strings or not isinstance(g.padding, str))
+        ]  # fmt: skip
+        for geometry in rng.sample(fitting, min(len(fitting), 2 * LEAST_CASES)):
             case = self._case(prop, geometry, device, rng)
             if case is not None:
                 yield case
@@ -282,7 +289,7 @@ class _Verifier:
             geometries += rng.sample(fitting, math.ceil(len(fitting) * self.budget.corners))
         if demand.thresholds:
             sweep = list(corners.sweep())
-            geometries += corners.landmarks()
+            geometries += corners.milestones()
             geometries += rng.sample(sweep, math.ceil(len(sweep) * self.budget.corners))
         if demand.large:
             geometries += rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * self.budget.corners))
@@ -309,7 +316,9 @@ class _Verifier:
         if demand.operand_layouts:
             case = replace(case, layout=some_layout(demand.operand_layouts, case.bias, rng))
         fitted = self.plan.op.domain.fit(case)
-        return fitted if fitted is not None and demand.takes(fitted) else None
+        if fitted is None or Pace.size(fitted.geometry) > MOST_GROWN * Pace.size(geometry):
+            return None
+        return fitted if demand.takes(fitted) else None
 
     def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
         """The smallest failing case near this one, explained."""

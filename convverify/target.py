@@ -92,8 +92,11 @@ class Target:
             return function(*arguments, **named)
         except (KeyboardInterrupt, OperatorHang, Unsupported, OperatorError):
             raise
-        except NotImplementedError as error:
+        except (NotImplementedError, MemoryError, torch.OutOfMemoryError) as error:
             raise Unsupported(_message(error)) from error
+        except RuntimeError as error:
+            out_of_memory = "DefaultCPUAllocator" in str(error)
+            raise (Unsupported if out_of_memory else OperatorError)(_message(error)) from error
         except BaseException as error:
             raise OperatorError(_message(error)) from error
 

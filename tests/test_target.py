@@ -243,3 +243,15 @@ def test_a_custom_op_is_given_lists_where_its_schema_has_them():
     assert not target.has_defaults
     x, w = torch.randn(1, 1, 4, 5), torch.randn(1, 1, 2, 2)
     assert torch.equal(target(x, w, None, 2, (1, 0)), torch.nn.functional.conv2d(x, w, None, 2, (1, 0)))
+
+
+def test_want_of_memory_is_a_limit_not_a_fault():
+    def hungry(input, weight):
+        return torch.empty(2**60)
+
+    def greedy(input, weight):
+        raise MemoryError
+
+    for operator in (hungry, greedy):
+        with pytest.raises(Unsupported):
+            Target(operator)(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -132,8 +133,12 @@ def equations(case: ConvCase, reference: Reference, found: Grads) -> list[Equati
             expected[role],
             case.exact,
             reference.terms[role],
-            reference.magnitudes[role] if rounds else None,
+            functools.partial(_magnitude, reference, role) if rounds else None,
             reference.norms[role] if rounds else 0.0,
         )
         for role, value in found.items()
     ]
+
+
+def _magnitude(reference: Reference, role: str) -> Tensor:
+    return reference.magnitudes[role]

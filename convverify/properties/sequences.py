@@ -58,8 +58,8 @@ def _neighbours(case: ConvCase) -> Iterator[ConvCase]:
     yield case.with_geometry(padding="valid" if isinstance(g.padding, str) else tuple(p + 1 for p in g.padding))
     yield case.with_geometry(**({"padding": "valid"} if g.padding == "same" else {"stride": g.stride[::-1]}))
     yield case.with_geometry(in_channels=g.in_channels * 2, out_channels=g.out_channels * 2, groups=g.groups * 2)
-    alike = [1 if axis.remainder + 1 < axis.stride else -axis.remainder for axis in g.axes]  # in the output's size
-    yield case.with_geometry(input_size=tuple(size + step for size, step in zip(g.input_size, alike, strict=True)))
+    pixels = [a.input + 1 if a.remainder + 1 < a.stride else max(1, a.input - a.remainder) for a in g.axes]
+    yield case.with_geometry(input_size=tuple(pixels))  # another image, of the same output
     yield replace(case, dtype={"float64": "float32"}.get(case.dtype, "float64"))
 
 
