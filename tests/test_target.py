@@ -118,9 +118,7 @@ def test_not_implemented_is_an_answer():
         Target(raising(NotImplementedError("no groups\nand more")))(X, K)
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("odd"), SystemExit(3), GeneratorExit(), MemoryError(), RecursionError("deep")]
-)
+@pytest.mark.parametrize("error", [ValueError("odd"), SystemExit(3), GeneratorExit(), RecursionError("deep")])
 def test_any_other_error_is_the_operators(error: BaseException):
     with pytest.raises(OperatorError, match=type(error).__name__):
         Target(raising(error))(X, K)
