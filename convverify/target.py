@@ -219,19 +219,11 @@ def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
         input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
         dilation: Any = 1, groups: int = 1,
     ) -> Any:  # fmt: skip
-        module = built(
-            module_class,
-            weight.shape[1] * groups,
-            weight.shape[0],
-            tuple(weight.shape[2:]),
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias is not None,
-            device="meta",
-            dtype=weight.dtype,
-        )  # fmt: skip - on "meta" no parameters are drawn: they are handed in
+        with torch.random.fork_rng(devices=[]):  # its own parameters are drawn, and not used
+            module = built(
+                module_class, weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride, padding,
+                dilation, groups, bias is not None, device=weight.device, dtype=weight.dtype,
+            )  # fmt: skip
         parameters = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         return torch.func.functional_call(module, parameters, (input,))
 

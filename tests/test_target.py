@@ -230,6 +230,24 @@ def test_a_module_class_need_not_take_device_and_dtype():
     assert torch.equal(Target(Undemanding)(image, kernel), torch_conv2d(image, kernel))
 
 
+class WithTable(torch.nn.Conv2d):
+    """A module that makes a table when it is built."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.register_buffer("table", torch.arange(self.out_channels), persistent=False)
+
+    def forward(self, input):
+        return super().forward(input)[..., self.table, :, :]
+
+
+def test_a_module_is_built_where_its_operands_are_and_draws_no_random_numbers_of_ours():
+    image, kernel = torch.ones(1, 1, 3, 3, dtype=torch.float64), torch.ones(2, 1, 2, 2, dtype=torch.float64)
+    before = torch.get_rng_state()
+    assert torch.equal(Target(WithTable)(image, kernel), torch_conv2d(image, kernel))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @torch.library.custom_op("convverify_tests::conv", mutates_args=())
 def _registered(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None, s: list[int], p: list[int]) -> torch.Tensor:
     return torch.nn.functional.conv2d(x, w, b, s, p)
