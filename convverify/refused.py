@@ -5,8 +5,8 @@ from __future__ import annotations
 from convverify.case import CaseError
 from convverify.domain import DomainError
 from convverify.geometry import GeometryError
+from convverify.plan import ChoiceError
 from convverify.properties import UnknownPropertyError
-from convverify.runner import ChoiceError
 from convverify.shapes import UnknownShapesError
 from convverify.target import TargetError
 

@@ -1,162 +1,39 @@
-"""From an operator and the catalogue to results: draws cases, checks them, shrinks what fails."""
+"""From an operator and the catalogue to results: property by property, within the time of the budget."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import random
-import secrets
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Set
+from dataclasses import replace
 
-import hypothesis
 import torch
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 
-from convverify import corners, process_state
-from convverify.budget import BUDGETS, Budget
+from convverify import process_state
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
-from convverify.coverage import features
 from convverify.diagnosis import behaves_like, read_back
+from convverify.drawing import draw, shrink
 from convverify.examine import Finding, Kind, examine
 from convverify.geometry import ConvGeometry
+from convverify.listing import at, given
 from convverify.pace import Clock, Pace
-from convverify.properties import CATALOGUE, named
+from convverify.plan import Plan
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result
-from convverify.strategies import cases, no_foreign_constants, smaller_cases, some_layout
-from convverify.target import Target, load
-from convverify.values import DISTRIBUTIONS
+from convverify.strategies import cases
+from convverify.tally import Tally, judged
 
 LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
 MOST_REFUSED = 2 * LEAST_CASES  # tries after which, the time being up, no further case is looked for
-LEAST_TRIED = 60  # likewise for what a counterexample is shrunken to
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300
-LAYER_PRODUCTS = 50_000
 MOST_DIAGNOSED = 3
-MOST_GROWN = 8  # times, where a listed geometry is made to fit a domain: a long image squared is another case
-Progress = Callable[[Result], None]
-_SETTINGS = settings(
-    database=None, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
-)  # fmt: skip
-
-
-@dataclass
-class Plan:
-    """Everything that a verification is told, before it starts."""
-
-    op: Target
-    budget: Budget
-    devices: tuple[str, ...] = ("cpu",)
-    seed: int = 0
-    secret_seed: int = 0
-    properties: tuple[Property, ...] = CATALOGUE
-    shapes: tuple[ConvGeometry, ...] = ()
-    fail_fast: bool = False
-    case: ConvCase | None = None
-    watch: Callable[[Property, ConvCase], None] = lambda prop, case: None
-
-
-class ChoiceError(ValueError):
-    """A budget or a device that is none."""
-
-
-@dataclass
-class _Tally:
-    """What one property has met so far."""
-
-    cases: int = 0
-    live: int = 0
-    unsupported: Counter[str] = field(default_factory=Counter)
-    known: Finding | None = None
-    rounded: Finding | None = None
-    rounded_case: ConvCase | None = None
-    failed: tuple[ConvCase, Finding] | None = None
-    too_slow: int = 0
-    log_miss: float = 0.0
-    coverage: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add(self, case: ConvCase, finding: Finding) -> None:
-        if finding.kind is Kind.UNSUPPORTED:
-            self.unsupported[finding.message] += 1
-        if finding.kind is Kind.INAPPLICABLE:
-            self.unsupported["it says nothing about this operator"] += 1
-        if finding.kind in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):
-            return
-        self.cases += 1
-        self.coverage.update(features(case))
-        if finding.kind is not Kind.VACUOUS:
-            self.live += 1
-        if finding.kind is Kind.KNOWN:
-            self.known = finding
-        if finding.kind is Kind.ROUNDED and self.rounded is None:
-            self.rounded, self.rounded_case = finding, case
-        if finding.kind.is_failure and self.failed is None:
-            self.failed = case, finding
-        if finding.kind is Kind.EQUAL and case.values in ("integers", "large"):
-            values = 2 * min(case.amplitude, 9 if case.values == "integers" else case.amplitude) + 1
-            self.log_miss += math.log10(min(1.0, 2 / values))
-
-
-class _Stop(Exception):  # noqa: N818 - ends a Hypothesis run early
-    pass
-
-
-def plan_of(
-    operator: object,
-    budget: str = "standard",
-    device: str = "cpu",
-    seed: int = 0,
-    domain: str | None = None,
-    name: str = "",
-    properties: Sequence[str] = (),
-    shapes: Sequence[ConvGeometry] = (),
-    secret_seed: int | None = None,
-    fail_fast: bool = False,
-    case: str = "",
-) -> Plan:
-    """The plan that these choices mean; `case` is the line of a single one to check.
-
-    Raises:
-        TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
-    """
-    if budget not in BUDGETS:
-        raise ChoiceError(f"budget {budget!r} is not one of {', '.join(BUDGETS)}")
-    if isinstance(operator, str):
-        op = load(operator, domain or "")
-    else:
-        op = operator if isinstance(operator, Target) else Target(operator, name, domain or "")
-    secret = secrets.randbits(31) if secret_seed is None else secret_seed
-    return Plan(
-        op, BUDGETS[budget], devices(device), seed, secret,
-        tuple(map(named, properties)) or catalogue(BUDGETS[budget], bool(shapes)), tuple(shapes), fail_fast,
-        ConvCase.parse(case) if case else None,
-    )  # fmt: skip
-
-
-def catalogue(budget: Budget, layers: bool = False) -> tuple[Property, ...]:
-    """The properties that a budget has room for; for whole layers, those whose reference is fast enough."""
-    return tuple(
-        prop for prop in CATALOGUE
-        if (budget.costly or not prop.demand.costly) and (not layers or prop.demand.products >= LAYER_PRODUCTS)
-    )  # fmt: skip
-
-
-def devices(device: str) -> tuple[str, ...]:
-    """The devices that a choice means, absent ones included.
-
-    Raises:
-        ChoiceError: the choice is none of cpu, cuda and auto.
-    """
-    known = {"cpu": ("cpu",), "cuda": ("cuda",), "auto": ("cpu", "cuda")}
-    if device not in known:
-        raise ChoiceError(f"device {device!r} is not one of {', '.join(known)}")
-    return known[device]
 
 
 def execute(
@@ -207,7 +84,7 @@ class _Verifier:
         self.weight_left = max(1e-9, self.weight_left - prop.demand.weight)
         tally = self._run(prop, device, started + share)
         self.coverage.update(tally.coverage)
-        result = _judged(unrun, tally, prop, self)
+        result = judged(unrun, tally, prop, self.inexact)
         if tally.failed and result.outcome.is_failure:
             example = self._explained(prop, *tally.failed)
             result = replace(result, counterexample=example, reason=example.message)
@@ -219,8 +96,8 @@ class _Verifier:
         self.inexact = self.inexact or (result.outcome is Outcome.INEXACT and not prop.direct)
         return replace(result, elapsed_seconds=time.perf_counter() - begun)
 
-    def _run(self, prop: Property, device: str, deadline: float) -> _Tally:
-        tally = _Tally()
+    def _run(self, prop: Property, device: str, deadline: float) -> Tally:
+        tally = Tally()
         if self.plan.shapes or self.plan.case:
             deadline = math.inf  # what was asked for by name is checked, however long it takes
         budget, domain = self.budget, self.plan.op.domain
@@ -236,11 +113,10 @@ class _Verifier:
             self.pace.note(case, self.clock() - case_started)
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
                 self.supported[case.geometry] = None
-            tried = tally.cases + sum(tally.unsupported.values())
-            wanting = tally.live < LEAST_CASES and tried < MOST_REFUSED
+            wanting = tally.live < LEAST_CASES and tally.tried < MOST_REFUSED
             return tally.failed is None and (wanting or self.clock() < deadline)
 
-        for case in self._given(prop, device):
+        for case in given(self.plan, prop, device):
             left = deadline - self.clock() if tally.cases else budget.case_seconds / 2
             if self.pace.predict(case) > left:
                 tally.too_slow += 1
@@ -251,7 +127,7 @@ class _Verifier:
         examples = budget.examples * prop.demand.weight / (4 if self.failed else 1)
         for seed in (self.plan.seed, self.plan.secret_seed):
             strategy = cases(prop.demand, domain, device)
-            _draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
+            draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
             enough = tally.live >= LEAST_CASES or not tally.cases  # where all were rejected, more would be
             if tally.failed or (enough and self.clock() >= deadline):
                 break
@@ -263,62 +139,12 @@ class _Verifier:
 
     def _known_supported(self, prop: Property, device: str) -> Iterator[ConvCase]:
         """Cases of geometries that the operator did support, for one that supports few."""
-        rng = random.Random(f"{prop.name} supported")
+        rng, demand = random.Random(f"{prop.name} supported"), prop.demand
         fitting = [
             g for g in self.supported
-            if g.products <= max(prop.demand.products, 1500) and (prop.demand.strings or not isinstance(g.padding, str))
+            if g.products <= max(demand.products, 1500) and (demand.strings or not isinstance(g.padding, str))
         ]  # fmt: skip
-        for geometry in rng.sample(fitting, min(len(fitting), 2 * LEAST_CASES)):
-            case = self._case(prop, geometry, device, rng)
-            if case is not None:
-                yield case
-
-    def _given(self, prop: Property, device: str) -> Iterator[ConvCase]:
-        """The cases that are not drawn: the one asked for, the shapes asked for, or those listed."""
-        if self.plan.case is not None:
-            return iter([self.plan.case])
-        return self._shapes(prop, device) if self.plan.shapes else self._listed(prop, device)
-
-    def _listed(self, prop: Property, device: str) -> Iterator[ConvCase]:
-        """The corner, sweep and layer cases that the property asks for, in the operator's domain."""
-        demand, rng = prop.demand, random.Random(f"{prop.name} {self.plan.seed}")
-        geometries: list[ConvGeometry] = []
-        if demand.corners:
-            listed = corners.NAMED if demand.strings else corners.CORNERS
-            fitting = [g for g in listed if g.products <= max(demand.products, 1500)]
-            geometries += rng.sample(fitting, math.ceil(len(fitting) * self.budget.corners))
-        if demand.thresholds:
-            sweep = list(corners.sweep())
-            geometries += corners.milestones()
-            geometries += rng.sample(sweep, math.ceil(len(sweep) * self.budget.corners))
-        if demand.large:
-            geometries += rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * self.budget.corners))
-        for geometry in dict.fromkeys(geometries):
-            case = self._case(prop, geometry, device, rng)
-            if case is not None:
-                yield case
-
-    def _shapes(self, prop: Property, device: str) -> Iterator[ConvCase]:
-        rng = random.Random(f"{prop.name} {self.plan.seed}")
-        for geometry in self.plan.shapes:
-            case = self._case(prop, geometry, device, rng)
-            if case is not None:
-                yield case
-
-    def _case(self, prop: Property, geometry: ConvGeometry, device: str, rng: random.Random) -> ConvCase | None:
-        demand = prop.demand
-        values = rng.choice(demand.values)
-        case = ConvCase(
-            geometry, demand.bias and rng.random() < 0.5, rng.choice(demand.dtypes), device,
-            values=values, scale=rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0,
-            seed=rng.randrange(2**20),
-        )  # fmt: skip
-        if demand.operand_layouts:
-            case = replace(case, layout=some_layout(demand.operand_layouts, case.bias, rng))
-        fitted = self.plan.op.domain.fit(case)
-        if fitted is None or Pace.size(fitted.geometry) > MOST_GROWN * Pace.size(geometry):
-            return None
-        return fitted if demand.takes(fitted) else None
+        return at(rng.sample(fitting, min(len(fitting), 2 * LEAST_CASES)), self.plan, prop, device, rng)
 
     def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
         """The smallest failing case near this one, explained."""
@@ -350,101 +176,6 @@ class _Verifier:
         self.shrinking_left = max(0.0, self.shrinking_left - (self.clock() - started))
         self.small.append(smallest.geometry)
         return smallest, found
-
-
-def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float) -> tuple[ConvCase, Finding]:
-    """The smallest case of the operator's domain found in the time on which the property fails as well."""
-    clock, tried = Clock(), 0
-    best = [(case, finding)]
-
-    def over() -> bool:
-        return clock() > seconds * (1 if tried >= LEAST_TRIED else 3)
-
-    def check(smaller: ConvCase) -> bool:
-        nonlocal tried
-        tried += 1
-        if over():
-            raise _Stop
-        if smaller.size >= before.size or not op.domain.allows(smaller) or not prop.demand.takes(smaller):
-            return True
-        found = examine(prop, op, smaller, max(0.1, seconds))
-        if found.kind is not finding.kind:  # a wrong result is not exchanged for an error, nor the reverse
-            return True
-        if smaller.size < best[0][0].size:
-            best[0] = smaller, found
-        return False
-
-    while True:  # from each smallest one on, until none is found that is smaller still
-        before = best[0][0]
-        _draw(smaller_cases(before), 150, f"shrink {case}", check, (Phase.generate, Phase.shrink))
-        if best[0][0] is before or over():
-            break
-    return best[0]
-
-
-def _draw(
-    strategy: hypothesis.strategies.SearchStrategy[ConvCase], examples: int, seed: str,
-    check: Callable[[ConvCase], bool], phases: Sequence[Phase],
-) -> None:  # fmt: skip
-    """Draw cases until `check` says no; with the shrink phase, Hypothesis then draws ever simpler ones."""
-    stopped = False
-
-    @hypothesis.seed(seed)
-    @settings(_SETTINGS, max_examples=max(1, examples), phases=phases)
-    @hypothesis.given(strategy)
-    def trial(case: ConvCase) -> None:
-        nonlocal stopped
-        if stopped:
-            raise _Stop
-        try:
-            going_on = check(case)
-        except _Stop:
-            stopped = True
-            raise
-        if not going_on:
-            stopped = Phase.shrink not in phases
-            raise _Stop
-
-    with no_foreign_constants(), contextlib.suppress(Exception):  # what was found is in `check`'s own record
-        trial()
-
-
-def _judged(unrun: Result, tally: _Tally, prop: Property, verifier: _Verifier) -> Result:
-    unsupported = sum(tally.unsupported.values())
-    counted = replace(unrun, cases=tally.cases, unsupported_cases=unsupported)
-    reason = tally.unsupported.most_common(1)[0][0] if tally.unsupported else ""
-    if tally.failed is not None:
-        finding = tally.failed[1]
-        if prop.direct and verifier.inexact:
-            why = f"holds for direct summation only, and this operator rounds elsewhere: {finding.message}"
-            return replace(counted, outcome=Outcome.INEXACT, reason=why)
-        broke = finding.kind in (Kind.ERROR, Kind.HANG)
-        return replace(counted, outcome=Outcome.ERRORED if broke else Outcome.FALSIFIED, reason=finding.message)
-    if not tally.cases and unsupported:
-        return replace(counted, outcome=Outcome.UNSUPPORTED, reason=reason)
-    if not tally.cases and not tally.too_slow:
-        return replace(counted, outcome=Outcome.UNSUPPORTED, reason="no case of it lies in what the operator takes")
-    if not tally.live:
-        why = "every case compared zeros alone" if tally.cases else "every case would have taken too long"
-        return replace(counted, outcome=Outcome.INCONCLUSIVE, reason=why)
-    if tally.known is not None:
-        return replace(counted, outcome=Outcome.KNOWN_FAILURE, reason=tally.known.message)
-    if tally.rounded is not None:
-        return replace(
-            counted, outcome=Outcome.INEXACT, reason=f"{tally.rounded.message}, on {tally.rounded_case}",
-            established=f"within the transform's rounding bound on {tally.live} cases",
-        )  # fmt: skip
-    miss = tally.log_miss if "SZ-1" in prop.cites and tally.log_miss else None
-    return replace(
-        counted, outcome=Outcome.PASSED, reason=reason, established=_established(prop, tally),
-        miss_probability=None if miss is None else 10.0 ** max(miss, -300.0),
-    )  # fmt: skip
-
-
-def _established(prop: Property, tally: _Tally) -> str:
-    exact = all(DISTRIBUTIONS[values].exact for values in prop.demand.values)
-    how = "exact" if exact else "within the rounding bound"
-    return f"{how} on {tally.live} cases"
 
 
 def _present(device: str) -> bool:

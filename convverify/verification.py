@@ -15,8 +15,9 @@ from torch import Tensor
 
 from convverify import __version__, environment, isolation, worker
 from convverify.geometry import ConvGeometry
+from convverify.plan import Plan, plan_of
 from convverify.results import Result, Run
-from convverify.runner import Plan, execute, plan_of
+from convverify.runner import execute
 
 Progress = Callable[[Result], None]
 

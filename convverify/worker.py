@@ -24,11 +24,11 @@ def main() -> None:
     import torch  # noqa: PLC0415 - after the request is read, so that a refusal of Python's comes first
 
     torch.set_num_threads(1)
-    from convverify import runner  # noqa: PLC0415
+    from convverify.plan import plan_of  # noqa: PLC0415
     from convverify.refused import REFUSALS  # noqa: PLC0415
 
     try:
-        plan = runner.plan_of(**_arguments(request))
+        plan = plan_of(**_arguments(request))
     except REFUSALS as error:
         _send(channel, "refused", message=str(error))
         return
@@ -53,7 +53,7 @@ def _send(channel: int, kind: str, **fields: Any) -> None:
 
 
 def _arguments(request: dict[str, Any]) -> dict[str, Any]:
-    """The request in terms of `runner.plan_of`."""
+    """The request in terms of `plan_of`."""
     from convverify import shapes  # noqa: PLC0415
 
     names = ("budget", "device", "seed", "secret_seed", "domain", "properties", "fail_fast", "case")

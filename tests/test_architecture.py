@@ -20,7 +20,6 @@ CHECKS = OPERATORS | {
     "definition", "formulas", "operator", "reference", "demand", "child", "theorem_ids", "process_state",
     "corners", "shapes",
 }  # fmt: skip
-DRAWING = CHECKS | {"strategies", "properties", "mutants", "budget", "results"}
 
 # module: what it may import of convverify, and what of other distributions. "*" is everything.
 LAYERS: dict[str, tuple[set[str], set[str]]] = {
@@ -53,8 +52,13 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "examine": (CHECKS | {"properties"}, TORCH),
     "counterexample": (CHECKS | {"properties", "examine", "results"}, TORCH | {"numpy"}),
     "diagnosis": (CHECKS | {"properties", "mutants", "derivation"}, TORCH),
+    "plan": (CHECKS | {"budget", "properties"}, set()),
+    "drawing": (CHECKS | {"examine", "pace", "properties", "strategies"}, {"hypothesis"}),
+    "listing": (CHECKS | {"pace", "plan", "properties", "strategies"}, set()),
+    "tally": (CHECKS | {"coverage", "examine", "properties", "results"}, set()),
     "runner": (
-        DRAWING | {"examine", "counterexample", "diagnosis", "coverage", "environment", "pace", "__version__"},
+        CHECKS | {"counterexample", "diagnosis", "drawing", "examine", "listing", "pace", "plan", "properties",
+                  "results", "strategies", "tally"},
         TORCH | {"hypothesis"},
     ),
     "workers": (set(), set()),

@@ -16,10 +16,10 @@ from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.domain import DomainError
 from convverify.examine import Kind, examine
+from convverify.plan import ChoiceError, Plan, plan_of
 from convverify.properties import CATALOGUE, UnknownPropertyError, named
 from convverify.properties.base import Property
 from convverify.results import Outcome
-from convverify.runner import ChoiceError
 from convverify.target import Target, TargetError
 from convverify.verification import verify
 
@@ -227,7 +227,7 @@ def test_absent_device_is_not_run_and_never_passed():
 
 
 def _cases_of(**options: object) -> list[str]:
-    plan = runner.plan_of(operators.torch_conv2d, "quick", properties=("input_layout_is_irrelevant",), **options)
+    plan = plan_of(operators.torch_conv2d, "quick", properties=("input_layout_is_irrelevant",), **options)
     seen: list[str] = []
     plan.watch = lambda prop, case: seen.append(str(case))
     plan.budget = Budget("quick", 20, 60.0, 0.2, 1.0, 20.0)
@@ -339,7 +339,7 @@ def test_zeros_alone_establish_nothing():
         yield Equation("nothing", torch.zeros(3), torch.zeros(3))
 
     prop = Property("vacuous", "none", "Zero is zero.", (), "", vacuous, Demand())
-    plan = runner.Plan(Target(operators.torch_conv2d), BUDGETS["quick"], properties=(prop,))
+    plan = Plan(Target(operators.torch_conv2d), BUDGETS["quick"], properties=(prop,))
     (result,) = runner.execute(plan, runner.Counter())
     assert result.outcome is Outcome.INCONCLUSIVE
     assert result.reason == "every case compared zeros alone"

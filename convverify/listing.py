@@ -1,0 +1,67 @@
+"""Cases that are not drawn: those asked for, the corners, the sweeps and the layers, in the operator's domain."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from convverify import corners
+from convverify.case import ConvCase
+from convverify.geometry import ConvGeometry
+from convverify.pace import Pace
+from convverify.plan import Plan
+from convverify.properties.base import Property
+from convverify.strategies import some_layout
+from convverify.values import DISTRIBUTIONS
+
+MOST_GROWN = 8  # times, where a listed geometry is made to fit a domain: a long image squared is another case
+
+
+def given(plan: Plan, prop: Property, device: str) -> Iterator[ConvCase]:
+    """The case asked for, or those of the shapes asked for, or those that the property's demand lists."""
+    rng = random.Random(f"{prop.name} {plan.seed}")
+    if plan.case is not None:
+        return iter([plan.case])
+    return at(plan.shapes or dict.fromkeys(_listed(plan, prop, rng)), plan, prop, device, rng)
+
+
+def at(
+    geometries: Iterable[ConvGeometry], plan: Plan, prop: Property, device: str, rng: random.Random
+) -> Iterator[ConvCase]:
+    """A case at each geometry that lies in the operator's domain, or can be moved into it."""
+    for geometry in geometries:
+        case = _case(geometry, plan, prop, device, rng)
+        if case is not None:
+            yield case
+
+
+def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeometry]:
+    demand, share = prop.demand, plan.budget.corners
+    if demand.corners:
+        listed = corners.NAMED if demand.strings else corners.CORNERS
+        fitting = [g for g in listed if g.products <= max(demand.products, 1500)]
+        yield from rng.sample(fitting, math.ceil(len(fitting) * share))
+    if demand.thresholds:
+        sweep = list(corners.sweep())
+        yield from corners.milestones()
+        yield from rng.sample(sweep, math.ceil(len(sweep) * share))
+    if demand.large:
+        yield from rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * share))
+
+
+def _case(geometry: ConvGeometry, plan: Plan, prop: Property, device: str, rng: random.Random) -> ConvCase | None:
+    demand, domain = prop.demand, plan.op.domain
+    values = rng.choice(demand.values)
+    case = ConvCase(
+        geometry, demand.bias and rng.random() < 0.5, rng.choice(demand.dtypes), device,
+        values=values, scale=rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0,
+        seed=rng.randrange(2**20),
+    )  # fmt: skip
+    if demand.operand_layouts:
+        case = replace(case, layout=some_layout(demand.operand_layouts, case.bias, rng))
+    fitted = domain.fit(case)
+    if fitted is None or Pace.size(fitted.geometry) > MOST_GROWN * Pace.size(geometry):
+        return None
+    return fitted if demand.takes(fitted) else None
