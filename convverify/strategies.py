@@ -6,6 +6,7 @@ Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, cont
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +29,12 @@ _ROLE_LAYOUTS = {
     **dict.fromkeys(("input", "weight", "grad_output"), tuple(LAYOUTS)),
 }
 
+# Strategies are made once and kept: to make one takes longer than to draw from it.
+_integers = functools.cache(st.integers)
+_one_of = functools.cache(st.sampled_from)
+_BOOLEANS = st.booleans()
+_EXTRA = st.one_of(st.integers(0, 6), st.sampled_from(_TILES))
+
 if hasattr(providers, "_get_local_constants"):
     _NO_CONSTANTS = type(providers._local_constants)
     _CACHE = type(providers.CONSTANTS_CACHE)(1024)
@@ -45,20 +52,21 @@ def geometries(draw: st.DrawFn, products: int = 4000, strings: bool = False, spa
     if products < 1 or spatial not in (1, 2, 3):
         raise ValueError(f"products={products} must be at least 1 and spatial={spatial} one of 1, 2, 3")
     tiny = products <= 200
-    batch = draw(st.integers(1, 2 if tiny else 3))
-    groups = draw(st.one_of(st.just(1), st.integers(1, 2 if tiny else 4)))
-    per_group = st.integers(1, 2 if tiny else 4)
+    batch = draw(_integers(1, 2 if tiny else 3))
+    groups = draw(_integers(1, 2 if tiny else 4))
+    if not draw(_BOOLEANS):
+        groups = 1
+    per_group = _integers(1, 2 if tiny else 4)
     channels = [draw(per_group), draw(per_group)]
-    kernel = _alike_or_each(draw, st.integers(1, 2 if tiny else 5), spatial)
-    stride = _plain_or_each(draw, st.integers(1, 4), spatial)
-    dilation = _plain_or_each(draw, st.integers(1, 2 if tiny else 4), spatial)
-    padding: Padding = _alike_or_each(draw, st.integers(0, 2 if tiny else 6), spatial)
+    kernel = _alike_or_each(draw, _integers(1, 2 if tiny else 5), spatial)
+    stride = _plain_or_each(draw, _integers(1, 4), spatial)
+    dilation = _plain_or_each(draw, _integers(1, 2 if tiny else 4), spatial)
+    padding: Padding = _alike_or_each(draw, _integers(0, 2 if tiny else 6), spatial)
     if strings:
-        padding = draw(st.sampled_from((padding, "same", "valid")))
+        padding = (padding, "same", "valid")[draw(_integers(0, 2))]
     if padding == "same":
         stride = (1,) * spatial
-    small = st.integers(0, 3 if tiny else 6)
-    extra = _each(draw, small if products < 1000 else st.one_of(small, st.sampled_from(_TILES)), spatial)
+    extra = _each(draw, _integers(0, 3 if tiny else 6) if products < 1000 else _EXTRA, spatial)
     pads = ConvGeometry(1, 1, 1, (9999,) * spatial, kernel, stride, padding, dilation).pads
     sizes = [batch, *channels, *extra]
     while True:
@@ -74,17 +82,20 @@ def geometries(draw: st.DrawFn, products: int = 4000, strings: bool = False, spa
         sizes[largest] = max(int(largest < 3), sizes[largest] // 2)
 
 
+_geometries = functools.cache(geometries)
+
+
 @st.composite
 def cases(draw: st.DrawFn, demand: Demand, domain: Domain | None = None, device: str = "cpu") -> ConvCase:
     """Cases as a property demands them, inside what an operator claims to support."""
     case = ConvCase(
-        draw(geometries(demand.products or 200, demand.strings)),
-        bias=demand.bias and draw(st.booleans()),
-        dtype=draw(st.sampled_from(demand.dtypes)),
+        draw(_geometries(demand.products or 200, demand.strings)),
+        bias=demand.bias and draw(_BOOLEANS),
+        dtype=draw(_one_of(demand.dtypes)),
         device=device,
-        values=draw(st.sampled_from(demand.values)),
+        values=draw(_one_of(demand.values)),
         layout=draw(layouts(demand.operand_layouts)),
-        seed=draw(st.integers(0, 2**20)),
+        seed=draw(_integers(0, 2**20)),
     )
     if case.layout != "contiguous" and not case.bias:
         case = replace(case, layout=_without_bias(case.layout))
@@ -98,12 +109,14 @@ def cases(draw: st.DrawFn, demand: Demand, domain: Domain | None = None, device:
     return fitted
 
 
+@functools.cache
 def scales(dtype: str) -> st.SearchStrategy[int]:
     """Powers of two by which all operands may be multiplied without leaving the dtype's range."""
     limit = _SCALES.get(dtype, 0)  # integers are not scaled
     return st.one_of(st.just(0), st.integers(-limit, limit))
 
 
+@functools.cache
 def layouts(roles: tuple[str, ...]) -> st.SearchStrategy[str]:
     """Layouts of the named operands, in the text form of `ConvCase.layout`."""
     if not roles:
@@ -193,13 +206,13 @@ def _each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tu
 def _alike_or_each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tuple[int, ...]:
     """One size for every axis in a third of the draws: what is square has paths of its own."""
     sizes = _each(draw, strategy, spatial)
-    return sizes[:1] * spatial if draw(st.integers(0, 2)) == 2 else sizes
+    return sizes[:1] * spatial if draw(_integers(0, 2)) == 2 else sizes
 
 
 def _plain_or_each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tuple[int, ...]:
     """All ones in half of the draws: what is neither strided nor dilated has paths of its own."""
     sizes = _each(draw, strategy, spatial)
-    return (1,) * spatial if draw(st.booleans()) else sizes
+    return (1,) * spatial if draw(_BOOLEANS) else sizes
 
 
 def _without_bias(layout: str) -> str:
