@@ -25,6 +25,7 @@ from convverify.operator.kernels import (
     depthwise,
     pointwise,
     scatter,
+    strips,
     taps,
     unfolded,
     windows,
@@ -32,7 +33,7 @@ from convverify.operator.kernels import (
 from convverify.operator.memory import PIECE
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (windows, columns, pointwise, scatter, depthwise, unfolded, taps)
+MODULES = (windows, columns, pointwise, scatter, depthwise, strips, unfolded, taps)
 MAPS = ("forward", "grad_input", "grad_weight")
 
 
@@ -45,10 +46,8 @@ def geometry_of(layer: tuple[int, ...]) -> ConvGeometry:
 def candidates(name: str, geometry: ConvGeometry) -> Iterator[tuple[str, Any]]:
     """The formulations that take this geometry."""
     for module in MODULES:
-        special = module in (pointwise, depthwise, unfolded)
-        if not hasattr(module, name) or (
-            special and not module.applies(geometry)
-        ):
+        special = module in (pointwise, depthwise, strips, unfolded)
+        if not hasattr(module, name) or (special and not module.applies(geometry)):
             continue
         if module in (windows, scatter) and geometry.groups > 1:
             continue

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry
-from convverify.operator.kernels import columns, depthwise, pointwise, scatter, taps, unfolded, windows
+from convverify.operator.kernels import columns, depthwise, pointwise, scatter, strips, taps, unfolded, windows
 
 Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tensor]
 
@@ -19,8 +19,6 @@ Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tens
 LONG_RUN = 16
 # With fewer products the calls count for more than the arithmetic.
 FEW_PRODUCTS = 1 << 18
-# Planes up to this size are added tap by tap, larger ones are better copied as columns.
-SMALL_PLANE = 1 << 9
 
 
 @lru_cache(maxsize=1024)
@@ -48,12 +46,9 @@ def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Ke
 @lru_cache(maxsize=1024)
 def grad_weight(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the weight."""
-    module: ModuleType
+    module: ModuleType = _dense(geometry)
     if depthwise.applies(geometry):
-        small = math.prod(geometry.input_size) <= SMALL_PLANE and not _strided(geometry)
-        module = depthwise if small else columns
-    else:
-        module = _dense(geometry)
+        module = strips if strips.applies(geometry) else columns
     return _within(module, geometry, itemsize, allowed).grad_weight  # type: ignore[no-any-return]
 
 
