@@ -24,6 +24,7 @@ from convverify.operator.kernels import (
     columns,
     depthwise,
     pointwise,
+    rows,
     scatter,
     strips,
     taps,
@@ -33,7 +34,7 @@ from convverify.operator.kernels import (
 from convverify.operator.memory import PIECE
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (windows, columns, pointwise, scatter, depthwise, strips, unfolded, taps)
+MODULES = (windows, columns, rows, pointwise, scatter, depthwise, strips, unfolded, taps)
 MAPS = ("forward", "grad_input", "grad_weight")
 
 
@@ -51,7 +52,7 @@ def candidates(name: str, geometry: ConvGeometry) -> Iterator[tuple[str, Any]]:
             continue
         if module in (windows, scatter) and geometry.groups > 1:
             continue
-        if module is windows and name == "grad_input" and max(geometry.stride) > 1:
+        if module in (rows, windows) and name == "grad_input" and max(geometry.stride) > 1:
             continue
         yield module.__name__.rpartition(".")[2], getattr(module, name)
 
@@ -72,7 +73,7 @@ def row(name: str, geometry: ConvGeometry, dtype: torch.dtype, turns: int) -> st
         torch.randn(s, dtype=dtype) for s in (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
     )
     own = {"forward": (x, k), "grad_input": (g, k), "grad_weight": (x, g)}[name]
-    chosen = getattr(choice, name)(geometry, x.element_size(), None)
+    chosen = getattr(choice, name)(geometry, x.dtype, "cpu", None)
     tasks = {"torch": torchs(name, geometry, (x, k, g))}
     marks = {}
     for title, kernel in candidates(name, geometry):

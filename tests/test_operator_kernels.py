@@ -17,6 +17,7 @@ from convverify.operator.kernels import (
     depthwise,
     pointwise,
     product,
+    rows,
     scatter,
     strips,
     taps,
@@ -29,7 +30,7 @@ XP = TorchArrays()
 MAPS = ("forward", "grad_input", "grad_weight")
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.int64)
 MODULES = {m.__name__.rpartition(".")[2]: m for m in
-           (columns, depthwise, pointwise, scatter, strips, taps, unfolded, windows)}  # fmt: skip
+           (columns, depthwise, pointwise, rows, scatter, strips, taps, unfolded, windows)}  # fmt: skip
 PAIRS = [(m, name) for m in MODULES for name in MAPS if hasattr(MODULES[m], name)]
 
 
@@ -38,7 +39,7 @@ def takes(module, name, geometry):
         return module.applies(geometry)
     if module in (windows, scatter) and geometry.groups > 1:
         return False
-    return not (module is windows and name == "grad_input" and max(geometry.stride) > 1)
+    return not (module in (rows, windows) and name == "grad_input" and max(geometry.stride) > 1)
 
 
 @st.composite
@@ -58,7 +59,7 @@ def geometries(draw, kind="columns"):
     kernel, stride, padding, dilation = sizes(1, 3), sizes(1, 3), sizes(0, 3), sizes(1, 2)
     if kind == "pointwise":
         kernel, stride, padding = [(entry,) * spatial for entry in (1, 1, 0)]
-    if kind == "windows":
+    if kind in ("rows", "windows"):
         stride = (1,) * spatial if draw(st.booleans()) else stride
     least = [max(1, d * (k - 1) + 1 - 2 * p) for k, p, d in zip(kernel, padding, dilation, strict=True)]
     size = tuple(low + draw(st.integers(0, 4)) for low in least)
@@ -170,16 +171,29 @@ def test_not_finite_reaches_its_field_only(text):
 
 def test_product_without_onednn(monkeypatch):
     a, b = torch.randint(-3, 4, (70, 80)).float(), torch.randint(-3, 4, (90, 80)).float()
+    monkeypatch.setattr(product, "_is_intel", lambda: False)
     first = product.product(a, b)
     monkeypatch.setattr(product, "_onednn", lambda: None)
     assert not product.prefers_onednn(a)
     assert torch.equal(product.product(a, b), first)
 
 
+@pytest.mark.parametrize("intel", [True, False])
+def test_choice_follows_the_faster_product(monkeypatch, intel):
+    monkeypatch.setattr(product, "_is_intel", lambda: intel)
+    monkeypatch.setattr(product, "_onednn", lambda: torch.mm)
+    geometry = ConvGeometry.parse(LARGE[0])
+    for name in MAPS:
+        chosen = getattr(choice, name).__wrapped__
+        assert chosen(geometry, torch.float32, "cpu", None) is getattr(rows if intel else windows, name)
+        assert chosen(geometry, torch.float64, "cpu", None) is getattr(rows, name)
+        assert chosen(geometry, torch.float32, "cuda", None) is getattr(windows, name)
+
+
 def test_budget_chooses_the_smaller_formulation():
     geometry = ConvGeometry.parse(LARGE[0])
-    assert choice.forward(geometry, 4, None) is windows.forward
-    assert choice.forward(geometry, 4, 10_000) is taps.forward
+    assert choice.forward(geometry, torch.float32, "cpu", None) in (windows.forward, rows.forward)
+    assert choice.forward(geometry, torch.float32, "cpu", 10_000) is taps.forward
     x, k = operands(geometry, "forward", torch.float32, 3)
     expected = operator.conv2d(x, k, padding=1)
     with operator.memory_budget(10_000):
