@@ -52,7 +52,7 @@ def candidates(name: str, geometry: ConvGeometry) -> Iterator[tuple[str, Any]]:
             continue
         if module in (windows, scatter) and geometry.groups > 1:
             continue
-        if module in (rows, windows) and name == "grad_input" and max(geometry.stride) > 1:
+        if module is windows and name == "grad_input" and max(geometry.stride) > 1:
             continue
         yield module.__name__.rpartition(".")[2], getattr(module, name)
 

@@ -38,7 +38,7 @@ def grad_input(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed:
     if depthwise.applies(geometry):
         module = depthwise
     elif _strided(geometry):
-        module = scatter if geometry.groups == 1 and geometry.in_channels >= LONG_RUN else columns
+        module = _strided_grad_input(geometry, dtype, device)
     else:
         module = _dense(geometry, dtype, device) if geometry.in_channels > 2 else columns
         if module is windows and geometry.out_channels >= 2 * geometry.in_channels >= 2 * LONG_RUN:
@@ -64,6 +64,15 @@ def _dense(geometry: ConvGeometry, dtype: torch.dtype, device: str) -> ModuleTyp
         return rows
     run = geometry.in_channels * (geometry.kernel_size[-1] if geometry.dilation[-1] == 1 else 1)
     return columns if geometry.groups > 1 or run < LONG_RUN else windows
+
+
+def _strided_grad_input(geometry: ConvGeometry, dtype: torch.dtype, device: str) -> ModuleType:
+    if geometry.groups > 1 or geometry.in_channels <= 2:
+        return columns
+    short = geometry.in_channels < LONG_RUN
+    if math.prod(geometry.output_size) >= MANY_POSITIONS and (short or adds_in_place(dtype, device)):
+        return rows
+    return columns if short else scatter
 
 
 def _is_wide(geometry: ConvGeometry) -> bool:

@@ -1,8 +1,9 @@
 """One product for each entry of the kernel's first axis, added up in the result, with channels first.
 
 Windows are copied along the other axes only. Along the first one a tap's windows are the same rows further
-on, so that the copies of one serve all: for 3x3 a third of what columns copy. For matrix products that add
-to what is there at no cost; oneDNN's do not.
+on, so that the copies of one serve all: for 3x3 a third of what columns copy. grad_input can go the other way: the
+products add up to what lies where the copies lay, and that is added to where they came from. For matrix
+products that add to what is there at no cost; oneDNN's do not.
 """
 
 from __future__ import annotations
@@ -28,9 +29,27 @@ def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_f
 
 def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memory_format,
                limit: int) -> Tensor:  # fmt: skip
-    """The gradient with respect to the input, for stride 1: grad_output takes the input's place."""
+    """The gradient with respect to the input: a correlation, or back along the copies of `forward`."""
+    if max(geometry.stride) > 1 or geometry.out_channels > geometry.in_channels:
+        return _scattered(geometry, g, k, format, limit)
     grouped = k.flip(list(range(2, k.dim()))).unflatten(0, (geometry.groups, -1)).transpose(1, 2)
     return _correlate(frames.of_grad_input(geometry), g, _by_row(grouped.flatten(0, 1), geometry.groups), format, limit)
+
+
+def _scattered(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memory_format,
+               limit: int) -> Tensor:  # fmt: skip
+    frame, groups = frames.of_forward(geometry), geometry.groups
+    kernel = _by_row(k, groups).transpose(2, 3).contiguous()  # [first axis, groups, in/groups * others, out/groups]
+    result = g.new_zeros(geometry.input_shape)
+    for piece, plan, buffer in _buffers(frame, result, limit):
+        parts = _operands(buffer.zero_(), plan, frame, piece, groups)
+        met = _positions(g, piece, groups)
+        for matrix, part in zip(kernel, parts, strict=True):
+            part.baddbmm_(matrix.expand(piece.images, -1, -1, -1).flatten(0, 1), met)
+        own = result[piece.first : piece.last]
+        for target, source in plan.copies:
+            own[source] += buffer[target]
+    return result.contiguous(memory_format=format)
 
 
 def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memory_format,
@@ -66,6 +85,15 @@ def _correlate(frame: Frame, x: Tensor, kernel: Tensor, format: torch.memory_for
 
 def _pieces(frame: Frame, x: Tensor, groups: int, limit: int) -> Iterator[tuple[Piece, list[Tensor]]]:
     """Each piece with what the rows of the kernel read, `[images * groups, in/groups * other taps, positions]`."""
+    for piece, plan, buffer in _buffers(frame, x, limit):
+        part = x[piece.first : piece.last]
+        for target, source in plan.copies:
+            buffer[target] = part[source]
+        yield piece, _operands(buffer, plan, frame, piece, groups)
+
+
+def _buffers(frame: Frame, x: Tensor, limit: int) -> Iterator[tuple[Piece, _Plan, Tensor]]:
+    """Each piece with its plan and memory for the copies, which is of zeros or has been used for the same plan."""
     others = math.prod(frame.kernel[1:])
     row_bytes = frame.row * others * x.shape[1] * x.element_size()
     buffer, key = x, None
@@ -74,12 +102,14 @@ def _pieces(frame: Frame, x: Tensor, groups: int, limit: int) -> Iterator[tuple[
         if key != (piece.images, plan):
             key = (piece.images, plan)
             buffer = x.new_zeros((piece.images, x.shape[1], others, plan.phases, plan.rows, *frame.output[1:]))
-        part = x[piece.first : piece.last]
-        for target, source in plan.copies:
-            buffer[target] = part[source]
-        flat = buffer.view(piece.images * groups, -1, plan.phases * plan.rows * frame.row)
-        size = (piece.bottom - piece.top) * frame.row
-        yield piece, [flat[:, :, start : start + size] for start in plan.starts]
+        yield piece, plan, buffer
+
+
+def _operands(buffer: Tensor, plan: _Plan, frame: Frame, piece: Piece, groups: int) -> list[Tensor]:
+    """What each entry of the kernel's first axis reads of the copies."""
+    flat = buffer.view(piece.images * groups, -1, plan.phases * plan.rows * frame.row)
+    size = (piece.bottom - piece.top) * frame.row
+    return [flat[:, :, start : start + size] for start in plan.starts]
 
 
 @dataclass(frozen=True)
