@@ -1,9 +1,9 @@
 """One product for each entry of the kernel's first axis, added up in the result, with channels first.
 
 Windows are copied along the other axes only. Along the first one a tap's windows are the same rows further
-on, so that the copies of one serve all: for 3x3 a third of what columns copy. grad_input can go the other way: the
-products add up to what lies where the copies lay, and that is added to where they came from. For matrix
-products that add to what is there at no cost; oneDNN's do not.
+on, so that the copies of one serve all: for 3x3 a third of what columns copy. grad_input can go the other way:
+the products add up where the copies lay, and that is added to where they came from. For matrix products that
+add to what is there at no cost; oneDNN's do not.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memo
     for piece, operands in _pieces(frame, x, groups, limit):
         met = _positions(g, piece, groups)
         for total, operand in zip(totals, operands, strict=True):
+            if groups == 1:
+                total[0].addbmm_(met, operand.transpose(1, 2))
+                continue
             for image in range(piece.images):
                 own = slice(image * groups, (image + 1) * groups)
                 total.baddbmm_(met[own], operand[own].transpose(1, 2))
