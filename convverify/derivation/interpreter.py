@@ -196,6 +196,10 @@ class Interpreter(Generic[V]):
         """addmm and baddbmm."""
         return self.add(self.multiply(start, beta), self.matmul(one, other), alpha)
 
+    def addbmm(self, start: Tensor, one: Tensor, other: Tensor, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        """The products of a batch, all added up."""
+        return self.add(self.multiply(start, beta), self.sum(self.matmul(one, other), [0]), alpha)
+
     def col2im(self, columns: Tensor, size: Sequence[int], *options: Sequence[int]) -> Tensor:
         """The adjoint of im2col: each pixel is the sum of the entries that im2col would copy from it."""
         pixels = torch.arange(1, 1 + math.prod(size), dtype=torch.float64).reshape(1, 1, *size)
@@ -243,6 +247,7 @@ _ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "bmm": Interpreter.matmul,
     "addcmul": Interpreter.addcmul,
     "addmm": Interpreter.addmm,
+    "addbmm": Interpreter.addbmm,
     "baddbmm": Interpreter.addmm,
     "col2im": Interpreter.col2im,
 }

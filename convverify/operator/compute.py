@@ -41,7 +41,7 @@ def _computed(name: Name, geometry: ConvGeometry, first: Tensor, second: Tensor,
     dtype, format = first.dtype, result_format(first, second)
     wide = accumulator(dtype)
     first, second = _plain(first, wide), _plain(second, wide)
-    kernel, shape = _plan(name, geometry, wide, budget())
+    kernel, shape = _plan(name, geometry, wide, first.device.type, budget())
     if kernel is None:
         result = first.new_zeros(shape).contiguous(memory_format=format)  # an empty sum
     else:
@@ -52,7 +52,7 @@ def _computed(name: Name, geometry: ConvGeometry, first: Tensor, second: Tensor,
 
 
 @lru_cache(maxsize=4096)
-def _plan(name: Name, geometry: ConvGeometry, dtype: torch.dtype,
+def _plan(name: Name, geometry: ConvGeometry, dtype: torch.dtype, device: str,
           allowed: int | None) -> tuple[choice.Kernel | None, Sizes]:  # fmt: skip
     """The formulation, None where there is nothing to sum, and the shape of the result."""
     shapes = {
@@ -64,7 +64,7 @@ def _plan(name: Name, geometry: ConvGeometry, dtype: torch.dtype,
         return None, shapes[name]
     if not dtype.is_floating_point:  # integers and complex numbers: nobody waits for those
         return getattr(closed_forms, name), shapes[name]
-    return getattr(choice, name)(geometry, dtype.itemsize, allowed), shapes[name]
+    return getattr(choice, name)(geometry, dtype, device, allowed), shapes[name]
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype) -> Tensor:

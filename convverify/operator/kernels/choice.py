@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry
-from convverify.operator.kernels import columns, depthwise, pointwise, scatter, taps, unfolded, windows
+from convverify.operator.kernels import columns, depthwise, pointwise, rows, scatter, strips, taps, unfolded, windows
+from convverify.operator.kernels.product import adds_in_place
 
 Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tensor]
 
@@ -19,68 +20,74 @@ Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tens
 LONG_RUN = 16
 # With fewer products the calls count for more than the arithmetic.
 FEW_PRODUCTS = 1 << 18
-# Planes up to this size are added tap by tap, larger ones are better copied as columns.
-SMALL_PLANE = 1 << 9
+# A product of fewer positions or, in a group, of fewer channels runs at a poor rate.
+MANY_POSITIONS, MANY_CHANNELS = 1 << 7, 4
 
 
 @lru_cache(maxsize=1024)
-def forward(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
+def forward(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed: int | None) -> Kernel:
     """The formulation for the output."""
-    module: ModuleType = depthwise if depthwise.applies(geometry) else _dense(geometry)
-    return _within(module, geometry, itemsize, allowed).forward  # type: ignore[no-any-return]
+    module: ModuleType = depthwise if depthwise.applies(geometry) else _dense(geometry, dtype, device)
+    return _within(module, geometry, dtype, allowed).forward  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1024)
-def grad_input(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
+def grad_input(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the input."""
     module: ModuleType
     if depthwise.applies(geometry):
         module = depthwise
-    elif _scatters(geometry):
-        module = scatter
-    elif geometry.groups == 1 and _strided(geometry):
-        module = pointwise if pointwise.applies(geometry) else columns
+    elif _strided(geometry):
+        module = _strided_grad_input(geometry, dtype, device)
     else:
-        module = _dense(geometry) if geometry.in_channels > 2 else columns
-    return _within(module, geometry, itemsize, allowed).grad_input  # type: ignore[no-any-return]
+        module = _dense(geometry, dtype, device) if geometry.in_channels > 2 else columns
+        if module is windows and geometry.out_channels >= 2 * geometry.in_channels >= 2 * LONG_RUN:
+            module = scatter  # what is added up is less than the windows of the many output channels
+    return _within(module, geometry, dtype, allowed).grad_input  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1024)
-def grad_weight(geometry: ConvGeometry, itemsize: int, allowed: int | None) -> Kernel:
+def grad_weight(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the weight."""
-    module: ModuleType
+    module: ModuleType = _dense(geometry, dtype, device)
     if depthwise.applies(geometry):
-        small = math.prod(geometry.input_size) <= SMALL_PLANE and not _strided(geometry)
-        module = depthwise if small else columns
-    else:
-        module = _dense(geometry)
-    return _within(module, geometry, itemsize, allowed).grad_weight  # type: ignore[no-any-return]
+        module = strips if strips.applies(geometry) else columns
+    return _within(module, geometry, dtype, allowed).grad_weight  # type: ignore[no-any-return]
 
 
-def _dense(geometry: ConvGeometry) -> ModuleType:
+def _dense(geometry: ConvGeometry, dtype: torch.dtype, device: str) -> ModuleType:
     if pointwise.applies(geometry):
         return pointwise
-    if geometry.products < FEW_PRODUCTS and unfolded.applies(geometry):
-        return unfolded
+    if geometry.products < FEW_PRODUCTS:
+        return unfolded if unfolded.applies(geometry) else columns
+    if adds_in_place(dtype, device) and _is_wide(geometry):
+        return rows
     run = geometry.in_channels * (geometry.kernel_size[-1] if geometry.dilation[-1] == 1 else 1)
-    short = geometry.groups > 1 or run < LONG_RUN or geometry.products < FEW_PRODUCTS
-    return columns if short else windows
+    return columns if geometry.groups > 1 or run < LONG_RUN else windows
 
 
-def _scatters(geometry: ConvGeometry) -> bool:
-    """Whether adding the columns up moves less than copying the windows of the many output channels."""
-    if geometry.groups > 1 or geometry.in_channels < LONG_RUN or pointwise.applies(geometry):
-        return False
-    return _strided(geometry) or geometry.out_channels >= 2 * geometry.in_channels
+def _strided_grad_input(geometry: ConvGeometry, dtype: torch.dtype, device: str) -> ModuleType:
+    if geometry.groups > 1 or geometry.in_channels <= 2:
+        return columns
+    short = geometry.in_channels < LONG_RUN
+    if math.prod(geometry.output_size) >= MANY_POSITIONS and (short or adds_in_place(dtype, device)):
+        return rows
+    return columns if short else scatter
+
+
+def _is_wide(geometry: ConvGeometry) -> bool:
+    """Whether each image and row of the kernel by itself gives products of some size."""
+    channels = min(geometry.in_channels, geometry.out_channels) // geometry.groups
+    return channels >= MANY_CHANNELS and math.prod(geometry.output_size) >= MANY_POSITIONS
 
 
 def _strided(geometry: ConvGeometry) -> bool:
     return max(geometry.stride) > 1
 
 
-def _within(module: ModuleType, geometry: ConvGeometry, itemsize: int, allowed: int | None) -> ModuleType:
+def _within(module: ModuleType, geometry: ConvGeometry, dtype: torch.dtype, allowed: int | None) -> ModuleType:
     """The formulation, or the sum over taps where a budget is set that its smallest piece exceeds."""
-    if allowed is None or allowed >= itemsize * _smallest_piece(module, geometry):
+    if allowed is None or allowed >= dtype.itemsize * _smallest_piece(module, geometry):
         return module
     return taps
 
@@ -97,6 +104,6 @@ def _smallest_piece(module: ModuleType, geometry: ConvGeometry) -> int:
         return max(images)
     if module is depthwise:
         return 4 * max(images)
-    rows = [channels * math.prod(geometry.kernel_size) * math.prod(positions[1:])
+    read = [channels * math.prod(geometry.kernel_size) * math.prod(positions[1:])
             for channels, _, positions in sides]  # fmt: skip
-    return max(images) + max(rows)
+    return max(images) + max(read)

@@ -173,6 +173,14 @@ def tap_indices(frame: Frame) -> Iterator[tuple[int, ...]]:
     return itertools.product(*map(range, frame.kernel))
 
 
+def reading(geometry: ConvGeometry, dim: int, tap: int) -> tuple[int, int]:
+    """The positions whose tap meets the input: the o with 0 <= S*o + D*a - P < H."""
+    axis = geometry.axes[dim]
+    shift = axis.before - axis.dilation * tap
+    first = max(0, -(-shift // axis.stride))
+    return first, min(axis.output, (axis.input - 1 + shift) // axis.stride + 1)
+
+
 def _even(total: int, most: int) -> int:
     return math.ceil(total / math.ceil(total / most))
 

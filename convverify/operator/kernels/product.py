@@ -1,13 +1,15 @@
 """The matrix product that the formulations rest on: oneDNN's where it is the faster one, else torch.mm.
 
-torch.mm calls the BLAS that torch was built with, and on processors that this library does not favour it
-reaches half of what oneDNN's inner product does in the same float32 arithmetic (`benchmarks/README.md`).
-Both follow the precision that the user set for matrix products.
+torch.mm calls the BLAS that torch was built with, as a rule MKL, and on processors that are not Intel's it
+reaches half of what oneDNN's inner product does in the same float32 arithmetic; on Intel's it is as fast, and
+can add to what is there (`benchmarks/README.md`). Both follow the precision that the user set for matrix
+products.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,12 +37,13 @@ def added_product(total: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
 
 def prefers_onednn(like: Tensor) -> bool:
     """Whether large products of such tensors go to oneDNN."""
-    return (
-        like.dtype == torch.float32
-        and like.device.type == "cpu"
-        and bool(torch.backends.mkldnn.enabled)
-        and _onednn() is not None
-    )
+    on_cpu = like.device.type == "cpu" and bool(torch.backends.mkldnn.enabled)
+    return on_cpu and not adds_in_place(like.dtype, "cpu")
+
+
+def adds_in_place(dtype: torch.dtype, device: str) -> bool:
+    """Whether products of this kind are torch.mm's, which can add to what is there, on a processor."""
+    return device == "cpu" and (dtype != torch.float32 or _onednn() is None or _is_intel())
 
 
 def _many(a: Tensor, b: Tensor) -> bool:
@@ -53,3 +56,12 @@ def _onednn() -> Any:
     if not torch.backends.mkldnn.is_available():
         return None
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+@lru_cache(maxsize=1)
+def _is_intel() -> bool:
+    """Whether the processor says so; where it cannot be asked it counts as another's."""
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False

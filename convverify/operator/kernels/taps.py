@@ -61,20 +61,12 @@ def _meetings(geometry: ConvGeometry) -> list[tuple[int, Meeting]]:
     """For each tap that reads anything: the positions at which it does, and the elements that it reads."""
     found = []
     for number, tap in enumerate(frames.tap_indices(frames.of_forward(geometry))):
-        ends = [_positions(geometry, dim, entry) for dim, entry in enumerate(tap)]
+        ends = [frames.reading(geometry, dim, entry) for dim, entry in enumerate(tap)]
         if all(first < last for first, last in ends):
             positions = tuple(slice(first, last) for first, last in ends)
             found.append((number, (positions, _elements(geometry, tap, tuple(first for first, _ in ends),
                                                         tuple(last for _, last in ends)))))  # fmt: skip
     return found
-
-
-def _positions(geometry: ConvGeometry, dim: int, tap: int) -> tuple[int, int]:
-    """The positions o with 0 <= S*o + D*a - P < H."""
-    axis = geometry.axes[dim]
-    shift = axis.before - axis.dilation * tap
-    first = max(0, -(-shift // axis.stride))
-    return first, min(axis.output, (axis.input - 1 + shift) // axis.stride + 1)
 
 
 def _elements(geometry: ConvGeometry, tap: Sizes, first: Sizes, last: Sizes) -> Slices:
