@@ -19,7 +19,7 @@ from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.diagnosis import behaves_like, read_back
 from convverify.drawing import draw, shrink
-from convverify.examine import Finding, Kind, examine
+from convverify.examine import Finding, Kind, examine, excused
 from convverify.geometry import ConvGeometry
 from convverify.listing import at, given
 from convverify.pace import Clock, Pace
@@ -108,7 +108,7 @@ class _Verifier:
             """Whether to go on."""
             self.plan.watch(prop, case)
             case_started = self.clock()
-            finding = examine(prop, self.plan.op, case, budget.case_seconds)
+            finding = excused(prop, case, examine(prop, self.plan.op, case, budget.case_seconds))
             tally.add(case, finding)
             self.pace.note(case, self.clock() - case_started)
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
@@ -168,12 +168,14 @@ class _Verifier:
             smaller = replace(case, geometry=geometry)
             if smaller.size < case.size and self.plan.op.domain.allows(smaller) and prop.demand.takes(smaller):
                 found = examine(prop, self.plan.op, smaller, self.budget.case_seconds)
-                if found.kind is finding.kind:
+                if excused(prop, smaller, found).kind is finding.kind:
                     return smaller, found
         share = self.budget.shrink_seconds / (4 if self.failed else 1)
         started = self.clock()
         smallest, found = shrink(prop, self.plan.op, case, finding, min(share, self.shrinking_left))
         self.shrinking_left = max(0.0, self.shrinking_left - (self.clock() - started))
+        if excused(prop, smallest, found) is not found:
+            return case, finding
         self.small.append(smallest.geometry)
         return smallest, found
 

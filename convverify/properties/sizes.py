@@ -68,7 +68,8 @@ def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
             alone.leaves["input"] = operands.input[index].detach().requires_grad_("input" in requires)
             alone.output = call(op, case, alone.leaves)
             yield Equation("output without a batch", alone.output.detach(), reference.output[index],
-                           norm=reference.norms["output"])  # fmt: skip
+                           norm=reference.norms["output"][index])  # fmt: skip
+            yield Equation("shape of the input after the call", alone.leaves["input"].shape, operands.input.shape[1:])
         right = Reference(sample)
         right.x, right.k, right.g = reference.x[index][None], reference.k, reference.g[index][None]
         found = alone.grads(operands.grad_output[index])
