@@ -29,8 +29,7 @@ from convverify.results import Counterexample, Outcome, Result
 from convverify.strategies import cases
 from convverify.tally import Tally, judged
 
-LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
-MOST_REFUSED = 2 * LEAST_CASES  # tries after which, the time being up, no further case is looked for
+MOST_REFUSED = 10  # tries after which, the time being up, no further case is looked for
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300
 MOST_DIAGNOSED = 3
@@ -100,7 +99,7 @@ class _Verifier:
         tally = Tally()
         if self.plan.shapes or self.plan.case:
             deadline = math.inf  # what was asked for by name is checked, however long it takes
-        budget, domain = self.budget, self.plan.op.domain
+        budget, domain, least = self.budget, self.plan.op.domain, prop.demand.least
         if not prop.demand.reaches(domain.dtypes):
             return tally
 
@@ -113,7 +112,7 @@ class _Verifier:
             self.pace.note(case, self.clock() - case_started)
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
                 self.supported[case.geometry] = None
-            wanting = tally.live < LEAST_CASES and tally.tried < MOST_REFUSED
+            wanting = tally.live < least and tally.tried < MOST_REFUSED
             return tally.failed is None and (wanting or self.clock() < deadline)
 
         for case in given(self.plan, prop, device):
@@ -128,12 +127,12 @@ class _Verifier:
         for seed in (self.plan.seed, self.plan.secret_seed):
             strategy = cases(prop.demand, domain, device)
             draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
-            enough = tally.live >= LEAST_CASES or not tally.cases  # where all were rejected, more would be
+            enough = tally.live >= least or not tally.cases  # where all were rejected, more would be
             if tally.failed or (enough and self.clock() >= deadline):
                 break
-        if tally.live < LEAST_CASES and not tally.failed:
+        if tally.live < least and not tally.failed:
             for case in self._known_supported(prop, device):
-                if not check(case) and (tally.failed or tally.live >= LEAST_CASES):
+                if not check(case) and (tally.failed or tally.live >= least):
                     break
         return tally
 
@@ -144,7 +143,7 @@ class _Verifier:
             g for g in self.supported
             if g.products <= max(demand.products, 1500) and (demand.strings or not isinstance(g.padding, str))
         ]  # fmt: skip
-        return at(rng.sample(fitting, min(len(fitting), 2 * LEAST_CASES)), self.plan, prop, device, rng)
+        return at(rng.sample(fitting, min(len(fitting), MOST_REFUSED)), self.plan, prop, device, rng)
 
     def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
         """The smallest failing case near this one, explained."""
