@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from convverify.derivation.traced import NotTraceableError
 
@@ -102,6 +103,16 @@ class Interpreter(Generic[V]):
                 options = torch.fx.map_arg(node.kwargs, lambda other: values[other])
                 values[node] = self._apply(node.target, arguments, options)
         raise NotTraceableError("the graph has no output")
+
+    def follow(self, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
+        """What a function makes of these, operation by operation as it runs: `run` without the time for a graph.
+
+        Raises:
+            NotTraceableError: an operation that it does is not known; one that reads a value is not.
+            UninitialisedError: memory is used that was never written.
+        """
+        with _Following(self):
+            return function(*inputs)
 
     def _apply(self, target: Any, arguments: Any, options: Any) -> Any:
         name = str(getattr(target, "_opname", getattr(target, "__name__", target))).lstrip("_")
@@ -212,6 +223,17 @@ class Interpreter(Generic[V]):
                 copies[source].append(entry)
             values += map(self.algebra.total, copies[1:])
         return self.enter(values, (*planes.shape[:2], *size))
+
+
+class _Following(TorchDispatchMode):
+    """Hands every operation to the interpreter."""
+
+    def __init__(self, interpreter: Interpreter[Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._interpreter = interpreter
+
+    def __torch_dispatch__(self, target: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        return self._interpreter._apply(target, arguments, options or {})
 
 
 def _moved(name: str, target: Any, arguments: Any, options: Any) -> Any:

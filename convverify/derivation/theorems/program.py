@@ -5,6 +5,7 @@ These are the only theorems that run torch; they import it when they are checked
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
@@ -18,7 +19,7 @@ from convverify.derivation.computational_graph import (
     Operation,
     article_example,
 )
-from convverify.derivation.geometries import CHOSEN, small_first
+from convverify.derivation.geometries import CHOSEN, FURTHER_PATHS, small_first
 from convverify.derivation.index_sum import ProofError
 from convverify.derivation.markdown import display
 from convverify.derivation.theorem import Check, Control, Theorem
@@ -65,6 +66,32 @@ def _both(fault: str, words: str) -> tuple[Check, ...]:
     )
 
 
+def _kernels(name: str) -> Any:
+    return import_module(f"convverify.operator.kernels.{name}")
+
+
+def _each_held() -> str:
+    """Every formulation that may run, by itself, on each geometry that it takes."""
+    choice, program = _kernels("choice"), _program()
+    taken = {(module, name): 0 for module in choice.FORMULATIONS for name in program.MAPS if hasattr(module, name)}
+    for geometry, (module, name) in itertools.product((*CHOSEN, *FURTHER_PATHS), taken):
+        if geometry.batch and choice.takes(module, name, geometry):
+            found = program.map_difference(getattr(module, name), name, geometry)
+            if found is not None:
+                raise ProofError(f"{module.__name__}, {geometry}: {found}")
+            taken[module, name] += 1
+    counts: dict[str, list[str]] = {}
+    for (module, name), count in taken.items():
+        if not count:
+            raise ProofError(f"{module.__name__}.{name} takes none of the geometries")
+        counts.setdefault(module.__name__.rpartition(".")[2], []).append(f"{name} {count}")
+    return (
+        f"{len(taken)} formulations, {sum(taken.values())} times a geometry, each cut into pieces in "
+        f"{len(program.CALLS)} ways: no polynomial differs. Geometries of "
+        + "; ".join(f"`{title}`: {', '.join(each)}" for title, each in counts.items())
+    )
+
+
 def _squared(x: Any, k: Any, *others: Any) -> Any:
     return shipped()(x * x, k, *others)
 
@@ -83,6 +110,21 @@ def _wrong_backward(x: Any, k: Any, *others: Any) -> Any:
 
 def _off_by_one(x: Any, k: Any, *others: Any) -> Any:
     return shipped()(x.roll(1, -1), k, *others)
+
+
+def _not_turned(geometry: ConvGeometry, g: Any, k: Any, *how: Any) -> Any:
+    """The kernel, turned here, comes out of the formulation as it was."""
+    return _kernels("rows").grad_input(geometry, g, k.flip(2, 3), *how)
+
+
+def _tap_lost(geometry: ConvGeometry, x: Any, k: Any, *how: Any) -> Any:
+    fewer = k.clone()
+    fewer[..., -1].zero_()
+    return _kernels("windows").forward(geometry, x, fewer, *how)
+
+
+def _map_witness(kernel: Operator, name: str) -> str | None:
+    return _witness(lambda operator, geometry: _program().map_difference(operator, name, geometry), kernel)
 
 
 def _witness(fault: Fault, operator: Operator) -> str | None:
@@ -192,12 +234,17 @@ PROGRAM = (
         "polynomials.",
         derivation=lambda: "FIN-1 is about the text of the formulas on sparse arrays of polynomials. Here it "
         "is what runs when `convverify.conv2d` is called and differentiated: the torch primitives in place "
-        "of the sparse ones, and autograd's own use of the formulas.",
-        checks=_both("difference", "no polynomial differs"),
+        "of the sparse ones, and autograd's own use of the formulas.\n\nOn these small geometries it chooses the "
+        "formulations that are fast there. The others are run by themselves, all that "
+        "`convverify/operator/kernels/choice.py` lists, each on the geometries that it takes: no graph is made, but "
+        "every operation is handed to the same interpreter as it comes, after a run on tensors that have no values.",
+        checks=(*_both("difference", "no polynomial differs"), Check("each formulation by itself", _each_held)),
         controls=(
             Control("right values, wrong gradients",
                     lambda: _witness(_program().difference, _wrong_backward)),
             Control("the input read one element off", lambda: _witness(_program().difference, _off_by_one)),
+            Control("grad_input by rows, the kernel not turned", lambda: _map_witness(_not_turned, "grad_input")),
+            Control("the output by windows, a tap lost", lambda: _map_witness(_tap_lost, "forward")),
         ),
     ),
     Theorem(
