@@ -160,6 +160,15 @@ def test_product_without_onednn(monkeypatch):
     assert torch.equal(product.product(a, b), first)
 
 
+@pytest.mark.parametrize(("says", "intel"), [("GenuineIntel", True), ("AuthenticAMD", False), (None, False)])
+def test_the_vendor_is_what_linux_says(monkeypatch, tmp_path, says, intel):
+    file = tmp_path / "cpuinfo"
+    if says is not None:
+        file.write_text(f"processor\t: 0\nvendor_id\t: {says}\n" + "flags\t\t: fpu vme\n" * 99)
+    monkeypatch.setattr(product, "Path", lambda path: file)
+    assert product._is_intel.__wrapped__() is intel
+
+
 @pytest.mark.parametrize("intel", [True, False])
 def test_choice_follows_the_faster_product(monkeypatch, intel):
     monkeypatch.setattr(product, "_is_intel", lambda: intel)
