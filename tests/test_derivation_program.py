@@ -247,3 +247,11 @@ def test_the_interpreter_adds_columns_up_as_torch_does():
     found = machine.col2im(entries, *options)
     expected = torch.ops.aten.col2im(columns, *options)
     assert torch.equal(torch.tensor(machine.read(found)).double().view(found.shape), expected)
+
+
+def test_onednns_product_is_a_product_and_nothing_else():
+    machine = Interpreter(Algebra(0, int, lambda pairs: sum(a * b for a, b in pairs), sum))
+    one, other = (machine.enter([1, 2, 3, 4, 5, 6], (2, 3)), machine.enter([7, 8, 9, 10, 11, 12], (2, 3)))
+    assert machine.read(machine.linear(one, other, None, "none", [], "")) == [50, 68, 122, 167]
+    with pytest.raises(NotTraceableError, match="more than the product"):
+        machine.linear(one, other, None, "relu", [], "")

@@ -199,6 +199,16 @@ class Interpreter(Generic[V]):
                 values.append(self.algebra.total_of_products(pairs))
         return self.enter(values, (*one.shape[:-1], other.shape[-1]))
 
+    def linear(self, one: Tensor, other: Tensor, bias: Any, unary: str, *rest: Any) -> Tensor:
+        """oneDNN's one @ other.T, to which it can do more.
+
+        Raises:
+            NotTraceableError: it does.
+        """
+        if bias is not None or unary != "none":
+            raise NotTraceableError("oneDNN's product with more than the product")
+        return self.matmul(one, other.t())
+
     def addcmul(self, start: Tensor, one: Any, other: Any, value: Any = 1) -> Tensor:
         """start + value * one * other."""
         return self.add(start, self.multiply(one, other), value)
@@ -267,6 +277,7 @@ _ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "sum": Interpreter.sum,
     "mm": Interpreter.matmul,
     "bmm": Interpreter.matmul,
+    "linear_pointwise": Interpreter.linear,
     "addcmul": Interpreter.addcmul,
     "addmm": Interpreter.addmm,
     "addbmm": Interpreter.addbmm,

@@ -6,9 +6,10 @@ These are the only theorems that run torch; they import it when they are checked
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
+from unittest import mock
 
 import sympy
 
@@ -70,10 +71,19 @@ def _kernels(name: str) -> Any:
     return import_module(f"convverify.operator.kernels.{name}")
 
 
-def _each_held() -> str:
-    """Every formulation that may run, by itself, on each geometry that it takes."""
+def _with_onednn() -> str:
+    """Those that can use oneDNN's product, with it however small and on any processor, if torch has it."""
+    product = _kernels("product")
+    modules = [module for module in _kernels("choice").FORMULATIONS if hasattr(module, "product")]
+    with mock.patch.multiple(product, SMALL=0, adds_in_place=lambda dtype, device: product._onednn() is None):
+        return _each_held(modules)
+
+
+def _each_held(modules: Sequence[Any] = ()) -> str:
+    """Every formulation that may run, or those in these modules, by itself, on each geometry that it takes."""
     choice, program = _kernels("choice"), _program()
-    taken = {(module, name): 0 for module in choice.FORMULATIONS for name in program.MAPS if hasattr(module, name)}
+    listed = itertools.product(modules or choice.FORMULATIONS, program.MAPS)
+    taken = {(module, name): 0 for module, name in listed if hasattr(module, name)}
     for geometry, (module, name) in itertools.product((*CHOSEN, *FURTHER_PATHS), taken):
         if geometry.batch and choice.takes(module, name, geometry):
             found = program.map_difference(getattr(module, name), name, geometry)
@@ -238,7 +248,8 @@ PROGRAM = (
         "formulations that are fast there. The others are run by themselves, all that "
         "`convverify/operator/kernels/choice.py` lists, each on the geometries that it takes: no graph is made, but "
         "every operation is handed to the same interpreter as it comes, after a run on tensors that have no values.",
-        checks=(*_both("difference", "no polynomial differs"), Check("each formulation by itself", _each_held)),
+        checks=(*_both("difference", "no polynomial differs"), Check("each formulation by itself", _each_held),
+                Check("those that can use oneDNN's product, with it", _with_onednn)),
         controls=(
             Control("right values, wrong gradients",
                     lambda: _witness(_program().difference, _wrong_backward)),
