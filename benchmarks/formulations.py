@@ -47,14 +47,8 @@ def geometry_of(layer: tuple[int, ...]) -> ConvGeometry:
 def candidates(name: str, geometry: ConvGeometry) -> Iterator[tuple[str, Any]]:
     """The formulations that take this geometry."""
     for module in MODULES:
-        special = module in (pointwise, depthwise, strips, unfolded)
-        if not hasattr(module, name) or (special and not module.applies(geometry)):
-            continue
-        if module in (windows, scatter) and geometry.groups > 1:
-            continue
-        if module is windows and name == "grad_input" and max(geometry.stride) > 1:
-            continue
-        yield module.__name__.rpartition(".")[2], getattr(module, name)
+        if choice.takes(module, name, geometry):
+            yield module.__name__.rpartition(".")[2], getattr(module, name)
 
 
 def torchs(name: str, g: ConvGeometry, operands: tuple[torch.Tensor, ...]) -> Callable[[], Any]:

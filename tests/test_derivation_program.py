@@ -12,11 +12,14 @@ from convverify import conv2d
 from convverify.derivation import drawing
 from convverify.derivation.autograd_graph import autograd_drawing
 from convverify.derivation.computational_graph import LEAVES, A, B, C, X, Y, article_example
+from convverify.derivation.index_sum import ProofError
 from convverify.derivation.interpreter import Algebra, Interpreter
-from convverify.derivation.program import degree_fault, difference
+from convverify.derivation.program import degree_fault, difference, map_difference
 from convverify.derivation.readback import ReadbackError, readback
+from convverify.derivation.theorems import program as theorems
 from convverify.derivation.traced import NotTraceableError
 from convverify.geometry import ConvGeometry
+from convverify.operator.kernels import choice, columns, pointwise
 
 SMALL = ConvGeometry.parse("n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1")
 RICH = ConvGeometry.parse("n2 c2->2 i4x5 k2x1 s1x2 p1x0 d2x1 g2")
@@ -124,6 +127,49 @@ def test_a_registered_operator_is_traced_into_its_body() -> None:
     assert found.startswith("output[0,0,0,0] = 2*b0 + 2*x0*k0")
 
 
+def reading(geometry: ConvGeometry, x: Tensor, k: Tensor, *how: Any) -> Tensor:
+    return columns.forward(geometry, x, k if k.tolist() else 2 * k, *how)
+
+
+def branching_map(geometry: ConvGeometry, x: Tensor, k: Tensor, *how: Any) -> Tensor:
+    x = x if x.is_meta or x[0, 0, 0, 0] < 7 else 2 * x
+    return columns.forward(geometry, x, k, *how)
+
+
+def wrong_in_pieces(geometry: ConvGeometry, x: Tensor, k: Tensor, format: Any, limit: int) -> Tensor:
+    right = columns.forward(geometry, x, k, format, limit)
+    return right if limit > 1 else right + right
+
+
+def unwritten_map(geometry: ConvGeometry, x: Tensor, k: Tensor, *how: Any) -> Tensor:
+    return torch.empty_like(columns.forward(geometry, x, k, *how))
+
+
+def cropped_map(geometry: ConvGeometry, x: Tensor, k: Tensor, *how: Any) -> Tensor:
+    return columns.forward(geometry, x, k, *how)[..., :-1]
+
+
+def test_wrong_formulations_are_found() -> None:
+    assert map_difference(columns.forward, "forward", SMALL) is None
+    assert map_difference(wrong_in_pieces, "forward", SMALL).startswith("forward[0,0,0,0] = 2*x0*k0")
+    assert map_difference(unwritten_map, "forward", SMALL) == "it uses memory that was never written"
+    assert map_difference(cropped_map, "forward", SMALL) == "forward has shape [1, 1, 2, 1], not [1, 1, 2, 2]"
+
+
+def test_a_formulation_that_reads_values_is_refused() -> None:
+    with pytest.raises(NotImplementedError, match="meta"):
+        map_difference(reading, "forward", SMALL)
+    with pytest.raises(NotTraceableError, match="opaque"):
+        map_difference(branching_map, "forward", SMALL)
+
+
+def test_a_formulation_without_a_geometry_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "FORMULATIONS", (pointwise,))
+    monkeypatch.setattr(theorems, "FURTHER_PATHS", ())
+    with pytest.raises(ProofError, match=r"pointwise\.forward takes none"):
+        theorems._each_held()
+
+
 @pytest.mark.parametrize("operator", [conv2d, torch.nn.functional.conv2d])
 @pytest.mark.parametrize("geometry", [SMALL, RICH], ids=str)
 def test_right_operators_read_back_as_the_definition(operator: Any, geometry: ConvGeometry) -> None:
@@ -201,3 +247,11 @@ def test_the_interpreter_adds_columns_up_as_torch_does():
     found = machine.col2im(entries, *options)
     expected = torch.ops.aten.col2im(columns, *options)
     assert torch.equal(torch.tensor(machine.read(found)).double().view(found.shape), expected)
+
+
+def test_onednns_product_is_a_product_and_nothing_else():
+    machine = Interpreter(Algebra(0, int, lambda pairs: sum(a * b for a, b in pairs), sum))
+    one, other = (machine.enter([1, 2, 3, 4, 5, 6], (2, 3)), machine.enter([7, 8, 9, 10, 11, 12], (2, 3)))
+    assert machine.read(machine.linear(one, other, None, "none", [], "")) == [50, 68, 122, 167]
+    with pytest.raises(NotTraceableError, match="more than the product"):
+        machine.linear(one, other, None, "relu", [], "")

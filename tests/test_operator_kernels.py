@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,37 +12,16 @@ from hypothesis import strategies as st
 
 from convverify import formulas, operator
 from convverify.geometry import ConvGeometry, GeometryError
-from convverify.operator import compute
+from convverify.operator import compute, kernels
 from convverify.operator.arrays import TorchArrays
-from convverify.operator.kernels import (
-    choice,
-    columns,
-    depthwise,
-    pointwise,
-    product,
-    rows,
-    scatter,
-    strips,
-    taps,
-    unfolded,
-    windows,
-)
+from convverify.operator.kernels import choice, closed_forms, product, rows, taps, windows
 
 torch.set_num_threads(1)
 XP = TorchArrays()
 MAPS = ("forward", "grad_input", "grad_weight")
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.int64)
-MODULES = {m.__name__.rpartition(".")[2]: m for m in
-           (columns, depthwise, pointwise, rows, scatter, strips, taps, unfolded, windows)}  # fmt: skip
+MODULES = {m.__name__.rpartition(".")[2]: m for m in choice.FORMULATIONS if m is not closed_forms}
 PAIRS = [(m, name) for m in MODULES for name in MAPS if hasattr(MODULES[m], name)]
-
-
-def takes(module, name, geometry):
-    if module in (depthwise, pointwise, strips, unfolded):
-        return module.applies(geometry)
-    if module in (windows, scatter) and geometry.groups > 1:
-        return False
-    return not (module is windows and name == "grad_input" and max(geometry.stride) > 1)
 
 
 @st.composite
@@ -97,7 +79,7 @@ def test_formulation_is_the_formula(module, name):
         st.booleans(), st.sampled_from(("plain", "transposed", "expanded")),
     )  # fmt: skip
     def check(geometry, dtype, seed, limit, last, layout):
-        if not takes(MODULES[module], name, geometry):
+        if not choice.takes(MODULES[module], name, geometry):
             return
         first, second = operands(geometry, name, dtype, seed)
         if layout == "transposed":
@@ -139,7 +121,7 @@ def test_large(text, name):
         arguments = (first, second, None, geometry) if name == "forward" else (first, second, geometry)
         assert torch.equal(getattr(compute, name)(*arguments), expected)
         for module, own in PAIRS:
-            if own == name and module != "taps" and takes(MODULES[module], name, geometry):
+            if own == name and module != "taps" and choice.takes(MODULES[module], name, geometry):
                 kernel = getattr(MODULES[module], name)
                 actual = kernel(geometry, first, second, torch.contiguous_format, 1 << 20)
                 assert torch.equal(actual, expected), module
@@ -178,6 +160,15 @@ def test_product_without_onednn(monkeypatch):
     assert torch.equal(product.product(a, b), first)
 
 
+@pytest.mark.parametrize(("says", "intel"), [("GenuineIntel", True), ("AuthenticAMD", False), (None, False)])
+def test_the_vendor_is_what_linux_says(monkeypatch, tmp_path, says, intel):
+    file = tmp_path / "cpuinfo"
+    if says is not None:
+        file.write_text(f"processor\t: 0\nvendor_id\t: {says}\n" + "flags\t\t: fpu vme\n" * 99)
+    monkeypatch.setattr(product, "Path", lambda path: file)
+    assert product._is_intel.__wrapped__() is intel
+
+
 @pytest.mark.parametrize("intel", [True, False])
 def test_choice_follows_the_faster_product(monkeypatch, intel):
     monkeypatch.setattr(product, "_is_intel", lambda: intel)
@@ -200,6 +191,23 @@ def test_budget_chooses_the_smaller_formulation():
         assert torch.equal(operator.conv2d(x, k, padding=1), expected)
     with pytest.raises(ValueError, match="at least 0"), operator.memory_budget(-1):
         pass
+
+
+def test_every_formulation_is_listed():
+    names = [f"{kernels.__name__}.{found.name}" for found in pkgutil.iter_modules(kernels.__path__)]
+    having = {module for module in map(import_module, names) if any(hasattr(module, name) for name in MAPS)}
+    assert having - {choice} == set(choice.FORMULATIONS)
+
+
+@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@given(
+    st.data(), st.sampled_from(list(MODULES)), st.sampled_from(MAPS), st.sampled_from(("cpu", "cuda")),
+    st.sampled_from((None, 100, 10_000)),
+)  # fmt: skip
+def test_choice_picks_what_is_listed_and_takes_the_geometry(data, module, name, device, allowed):
+    geometry = data.draw(geometries(module) | st.sampled_from(LARGE).map(ConvGeometry.parse))
+    chosen = getattr(choice, name)(geometry, torch.float32, device, allowed)
+    assert chosen in [getattr(m, name) for m in choice.FORMULATIONS if choice.takes(m, name, geometry)]
 
 
 def test_geometries_that_fit_nothing():

@@ -34,6 +34,22 @@ CHOSEN = tuple(
     )
 )
 
+# With those chosen, these reach every path of every formulation: theorem PRG-2.
+FURTHER_PATHS = tuple(
+    map(
+        ConvGeometry.parse,
+        (
+            "n3 c2->3 i2x3 k1x1 s1x1 p0x0 d1x1 g1",  # nothing but a product of matrices
+            "n5 c1->1 i4x4 k2x2 s1x1 p0x0 d1x1 g1",  # images that are cut into two, two and one
+            "n1 c1->3 i3x4 k2x2 s1x1 p1x1 d1x1 g1",  # stride 1 and more output channels than input channels
+            "n1 c6->4 i3x4 k2x2 s1x1 p1x0 d2x1 g2",  # stride 1 and groups; rows that are cut into two and one
+            "n2 c2->2 i3x4 k3x3 s1x1 p1x1 d1x1 g2",  # depthwise, stride 1
+            "n1 c2->2 i5x32 k2x2 s1x1 p0x1 d1x1 g2",  # depthwise, planes that are not small, rows not short
+            "n1 c2->2 i2x3 k3x2 s1x1 p2x28 d2x1 g2",  # depthwise, taps and a strip that meet padding only
+        ),
+    )
+)
+
 
 def sampled(count: int, seed: int, products: int) -> list[ConvGeometry]:
     """The chosen ones that are small enough, and drawn ones up to `count` in all, none twice."""

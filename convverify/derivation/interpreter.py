@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from convverify.derivation.traced import NotTraceableError
 
@@ -102,6 +103,16 @@ class Interpreter(Generic[V]):
                 options = torch.fx.map_arg(node.kwargs, lambda other: values[other])
                 values[node] = self._apply(node.target, arguments, options)
         raise NotTraceableError("the graph has no output")
+
+    def follow(self, function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
+        """What a function makes of these, operation by operation as it runs: `run` without the time for a graph.
+
+        Raises:
+            NotTraceableError: an operation that it does is not known; one that reads a value is not.
+            UninitialisedError: memory is used that was never written.
+        """
+        with _Following(self):
+            return function(*inputs)
 
     def _apply(self, target: Any, arguments: Any, options: Any) -> Any:
         name = str(getattr(target, "_opname", getattr(target, "__name__", target))).lstrip("_")
@@ -188,6 +199,16 @@ class Interpreter(Generic[V]):
                 values.append(self.algebra.total_of_products(pairs))
         return self.enter(values, (*one.shape[:-1], other.shape[-1]))
 
+    def linear(self, one: Tensor, other: Tensor, bias: Any, unary: str, *rest: Any) -> Tensor:
+        """oneDNN's one @ other.T, to which it can do more.
+
+        Raises:
+            NotTraceableError: it does.
+        """
+        if bias is not None or unary != "none":
+            raise NotTraceableError("oneDNN's product with more than the product")
+        return self.matmul(one, other.t())
+
     def addcmul(self, start: Tensor, one: Any, other: Any, value: Any = 1) -> Tensor:
         """start + value * one * other."""
         return self.add(start, self.multiply(one, other), value)
@@ -212,6 +233,17 @@ class Interpreter(Generic[V]):
                 copies[source].append(entry)
             values += map(self.algebra.total, copies[1:])
         return self.enter(values, (*planes.shape[:2], *size))
+
+
+class _Following(TorchDispatchMode):
+    """Hands every operation to the interpreter."""
+
+    def __init__(self, interpreter: Interpreter[Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._interpreter = interpreter
+
+    def __torch_dispatch__(self, target: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        return self._interpreter._apply(target, arguments, options or {})
 
 
 def _moved(name: str, target: Any, arguments: Any, options: Any) -> Any:
@@ -245,6 +277,7 @@ _ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "sum": Interpreter.sum,
     "mm": Interpreter.matmul,
     "bmm": Interpreter.matmul,
+    "linear_pointwise": Interpreter.linear,
     "addcmul": Interpreter.addcmul,
     "addmm": Interpreter.addmm,
     "addbmm": Interpreter.addbmm,

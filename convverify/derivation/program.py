@@ -6,9 +6,13 @@ Imports torch, through `traced` and `interpreter`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
+import torch
 from sympy.polys.rings import PolyElement
+from torch import Tensor
 
 from convverify.derivation.instances import trilinear, words
 from convverify.derivation.interpreter import Algebra, Interpreter, UninitialisedError
@@ -26,9 +30,19 @@ EXPECTED = {
     "grad_bias": {(0, 0, 0, 1)},
 }
 
+Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tensor]
+# the operands of each map, and by what T(x, k, g) is differentiated
+MAPS = {"forward": ("x", "k", "g"), "grad_input": ("g", "k", "x"), "grad_weight": ("x", "g", "k")}
+# Memory formats, and bytes of scratch with which a formulation works row by row, in pieces with a rest, on all at once.
+CALLS = ((torch.contiguous_format, 1), (torch.contiguous_format, 700), (torch.channels_last, 1 << 22))
+
 
 def _sum_of_polynomials(values: Iterable[PolyElement]) -> PolyElement:
-    return collected((value, RING.one) for value in values)
+    total: dict[tuple[int, ...], int] = defaultdict(int)
+    for value in values:
+        for exponents, coefficient in value.items():
+            total[exponents] += coefficient
+    return RING.from_dict(total)
 
 
 def _union(values: Iterable[Degrees]) -> Degrees:
@@ -94,20 +108,60 @@ def difference(operator: Operator, geometry: ConvGeometry, bias: bool = True) ->
         values = [interpreter.read(result) for result in results]
     except UninitialisedError as error:
         return str(error)
+    expected = _derivatives(geometry, bias)
+    for part, result, computed, by in zip(PARTS, results, values, "gxkb", strict=False):
+        found = _mismatch(part, result, computed, expected[by])
+        if found is not None:
+            return found
+    return None
+
+
+def map_difference(kernel: Kernel, name: str, geometry: ConvGeometry) -> str | None:
+    """Where one formulation of a map, run by itself on polynomials, is not the derivative of the definition.
+
+    Raises:
+        NotTraceableError: it does an operation that is opaque.
+    """
+    *operands, by = MAPS[name]
+    expected = _derivatives(geometry)
+    shapes = [expected[operand].shape for operand in operands]
+    first, second = (torch.empty(shape, dtype=torch.float64, device="meta") for shape in shapes)
+    for layout, limit in CALLS:
+        format = layout if geometry.spatial == 2 else torch.contiguous_format
+        # What reads values, by whatever way, fails on tensors that have none.
+        kernel(geometry, first, second, format, limit)
+        interpreter = Interpreter(POLYNOMIALS)
+        inputs = [
+            interpreter.enter(list(named(operand, shape).cells.values()), shape).contiguous(memory_format=format)
+            for operand, shape in zip(operands, shapes, strict=True)
+        ]
+        try:
+            result = interpreter.follow(lambda a, b, how=(format, limit): kernel(geometry, a, b, *how), inputs)
+            found = _mismatch(name, result, interpreter.read(result), expected[by])
+        except UninitialisedError as error:
+            return str(error)
+        if found is not None:
+            return found
+    return None
+
+
+def _mismatch(part: str, result: Tensor, computed: Iterable[PolyElement], expected: RingArray) -> str | None:
+    if tuple(result.shape) != expected.shape:
+        return f"{part} has shape {list(result.shape)}, not {list(expected.shape)}"
+    for index, value in zip(itertools.product(*map(range, expected.shape)), computed, strict=True):
+        if value != expected[index]:
+            place = ",".join(map(str, index))
+            return f"{part}[{place}] = {words(value)}, not {words(expected[index])}"
+    return None
+
+
+@lru_cache(maxsize=64)
+def _derivatives(geometry: ConvGeometry, bias: bool = False) -> dict[str, RingArray]:
+    """Of T(x, k, g) + <bias, g> or, without bias, of T, by each of its arguments."""
     total = trilinear(geometry)
     if not bias:
         total = RING.from_dict({term: value for term, value in total.items() if not term[7]})
-    for part, result, computed, by, shape in zip(
-        PARTS, results, values, "gxkb", (geometry.output_shape, *_shapes(geometry)[:3]), strict=False
-    ):
-        if tuple(result.shape) != shape:
-            return f"{part} has shape {list(result.shape)}, not {list(shape)}"
-        expected = partials(total, by, shape)
-        for index, value in zip(named(by, shape).cells, computed, strict=True):
-            if value != expected[index]:
-                place = ",".join(map(str, index))
-                return f"{part}[{place}] = {words(value)}, not {words(expected[index])}"
-    return None
+    return {by: partials(total, by, shape) for by, shape in zip("xkbg", _shapes(geometry), strict=True)}
 
 
 def _shapes(geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:

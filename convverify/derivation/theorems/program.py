@@ -5,9 +5,11 @@ These are the only theorems that run torch; they import it when they are checked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
+from unittest import mock
 
 import sympy
 
@@ -18,7 +20,7 @@ from convverify.derivation.computational_graph import (
     Operation,
     article_example,
 )
-from convverify.derivation.geometries import CHOSEN, small_first
+from convverify.derivation.geometries import CHOSEN, FURTHER_PATHS, small_first
 from convverify.derivation.index_sum import ProofError
 from convverify.derivation.markdown import display
 from convverify.derivation.theorem import Check, Control, Theorem
@@ -65,6 +67,41 @@ def _both(fault: str, words: str) -> tuple[Check, ...]:
     )
 
 
+def _kernels(name: str) -> Any:
+    return import_module(f"convverify.operator.kernels.{name}")
+
+
+def _with_onednn() -> str:
+    """Those that can use oneDNN's product, with it however small and on any processor, if torch has it."""
+    product = _kernels("product")
+    modules = [module for module in _kernels("choice").FORMULATIONS if hasattr(module, "product")]
+    with mock.patch.multiple(product, SMALL=0, adds_in_place=lambda dtype, device: product._onednn() is None):
+        return _each_held(modules)
+
+
+def _each_held(modules: Sequence[Any] = ()) -> str:
+    """Every formulation that may run, or those in these modules, by itself, on each geometry that it takes."""
+    choice, program = _kernels("choice"), _program()
+    listed = itertools.product(modules or choice.FORMULATIONS, program.MAPS)
+    taken = {(module, name): 0 for module, name in listed if hasattr(module, name)}
+    for geometry, (module, name) in itertools.product((*CHOSEN, *FURTHER_PATHS), taken):
+        if geometry.batch and choice.takes(module, name, geometry):
+            found = program.map_difference(getattr(module, name), name, geometry)
+            if found is not None:
+                raise ProofError(f"{module.__name__}, {geometry}: {found}")
+            taken[module, name] += 1
+    counts: dict[str, list[str]] = {}
+    for (module, name), count in taken.items():
+        if not count:
+            raise ProofError(f"{module.__name__}.{name} takes none of the geometries")
+        counts.setdefault(module.__name__.rpartition(".")[2], []).append(f"{name} {count}")
+    return (
+        f"{len(taken)} formulations, {sum(taken.values())} times a geometry, each cut into pieces in "
+        f"{len(program.CALLS)} ways: no polynomial differs. Geometries of "
+        + "; ".join(f"`{title}`: {', '.join(each)}" for title, each in counts.items())
+    )
+
+
 def _squared(x: Any, k: Any, *others: Any) -> Any:
     return shipped()(x * x, k, *others)
 
@@ -83,6 +120,21 @@ def _wrong_backward(x: Any, k: Any, *others: Any) -> Any:
 
 def _off_by_one(x: Any, k: Any, *others: Any) -> Any:
     return shipped()(x.roll(1, -1), k, *others)
+
+
+def _not_turned(geometry: ConvGeometry, g: Any, k: Any, *how: Any) -> Any:
+    """The kernel, turned here, comes out of the formulation as it was."""
+    return _kernels("rows").grad_input(geometry, g, k.flip(2, 3), *how)
+
+
+def _tap_lost(geometry: ConvGeometry, x: Any, k: Any, *how: Any) -> Any:
+    fewer = k.clone()
+    fewer[..., -1].zero_()
+    return _kernels("windows").forward(geometry, x, fewer, *how)
+
+
+def _map_witness(kernel: Operator, name: str) -> str | None:
+    return _witness(lambda operator, geometry: _program().map_difference(operator, name, geometry), kernel)
 
 
 def _witness(fault: Fault, operator: Operator) -> str | None:
@@ -192,12 +244,18 @@ PROGRAM = (
         "polynomials.",
         derivation=lambda: "FIN-1 is about the text of the formulas on sparse arrays of polynomials. Here it "
         "is what runs when `convverify.conv2d` is called and differentiated: the torch primitives in place "
-        "of the sparse ones, and autograd's own use of the formulas.",
-        checks=_both("difference", "no polynomial differs"),
+        "of the sparse ones, and autograd's own use of the formulas.\n\nOn these small geometries it chooses the "
+        "formulations that are fast there. The others are run by themselves, all that "
+        "`convverify/operator/kernels/choice.py` lists, each on the geometries that it takes: no graph is made, but "
+        "every operation is handed to the same interpreter as it comes, after a run on tensors that have no values.",
+        checks=(*_both("difference", "no polynomial differs"), Check("each formulation by itself", _each_held),
+                Check("those that can use oneDNN's product, with it", _with_onednn)),
         controls=(
             Control("right values, wrong gradients",
                     lambda: _witness(_program().difference, _wrong_backward)),
             Control("the input read one element off", lambda: _witness(_program().difference, _off_by_one)),
+            Control("grad_input by rows, the kernel not turned", lambda: _map_witness(_not_turned, "grad_input")),
+            Control("the output by windows, a tap lost", lambda: _map_witness(_tap_lost, "forward")),
         ),
     ),
     Theorem(

@@ -11,10 +11,26 @@ import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry
-from convverify.operator.kernels import columns, depthwise, pointwise, rows, scatter, strips, taps, unfolded, windows
+from convverify.operator.kernels import (
+    closed_forms,
+    columns,
+    depthwise,
+    pointwise,
+    rows,
+    scatter,
+    strips,
+    taps,
+    unfolded,
+    windows,
+)
 from convverify.operator.kernels.product import adds_in_place
 
 Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tensor]
+
+# All that may run, each traced by theorem PRG-2: a module has a formulation of each map that it has by name.
+FORMULATIONS: tuple[ModuleType, ...] = (
+    closed_forms, columns, depthwise, pointwise, rows, scatter, strips, taps, unfolded, windows
+)  # fmt: skip
 
 # Shorter rows of the kernel with channels last are copied slower than columns with channels first.
 LONG_RUN = 16
@@ -22,6 +38,13 @@ LONG_RUN = 16
 FEW_PRODUCTS = 1 << 18
 # A product of fewer positions or, in a group, of fewer channels runs at a poor rate.
 MANY_POSITIONS, MANY_CHANNELS = 1 << 7, 4
+
+
+def takes(module: ModuleType, name: str, geometry: ConvGeometry) -> bool:
+    """Whether a module has a formulation of the map of this name for this geometry."""
+    if not hasattr(module, name) or (module is windows and name == "grad_input" and _strided(geometry)):
+        return False
+    return not hasattr(module, "applies") or bool(module.applies(geometry))
 
 
 @lru_cache(maxsize=1024)

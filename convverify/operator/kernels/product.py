@@ -60,8 +60,12 @@ def _onednn() -> Any:
 
 @lru_cache(maxsize=1)
 def _is_intel() -> bool:
-    """Whether the processor says so; where it cannot be asked it counts as another's."""
+    """Whether Linux says so of its first processor, for neither torch nor Python knows the vendor.
+
+    Where it cannot be asked it counts as another's. A wrong answer costs time and changes no result.
+    """
     try:
-        return "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+        with Path("/proc/cpuinfo").open("rb") as processors:
+            return b"GenuineIntel" in processors.read(256)  # all of them may be hundreds
     except OSError:
         return False

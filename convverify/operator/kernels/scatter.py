@@ -15,6 +15,11 @@ from convverify.operator.kernels.columns import unpadded
 from convverify.operator.kernels.product import product
 
 
+def applies(geometry: ConvGeometry) -> bool:
+    """Whether all input channels meet all output channels."""
+    return geometry.groups == 1
+
+
 def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memory_format,
                limit: int) -> Tensor:  # fmt: skip
     """The gradient with respect to the input of an ungrouped convolution."""

@@ -18,6 +18,11 @@ from convverify.operator.kernels.frame import Frame, Piece
 from convverify.operator.kernels.product import added_product, product
 
 
+def applies(geometry: ConvGeometry) -> bool:
+    """Whether all input channels meet all output channels."""
+    return geometry.groups == 1
+
+
 def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_format, limit: int) -> Tensor:
     """The output; scratch of about `limit` bytes."""
     frame = frames.of_forward(geometry)
