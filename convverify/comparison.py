@@ -29,6 +29,7 @@ EXACT_BITS = {
 # F(4x4, 3x3), whose transforms grow norms the most, stays below 64 on the controls. The number of terms
 # does not enter: it would hide a dropped term of a long sum.
 TRANSFORM_GROWTH = 64
+HALF_GROWTH = 4  # in bfloat16 and float16, whose unit roundoff 64 times over would be a quarter, or 3 %
 
 
 class Verdict(Enum):
@@ -45,8 +46,8 @@ class Equation:
 
     `magnitude` is the sum of the absolute products behind each element (a tensor that broadcasts, a number, or
     what computes it, since it is needed only where values differ) and `terms` their number; `norm` is the product
-    of the operands' norms, up to which an operator that transforms them may round. Without either only exact
-    equality will do.
+    of the operands' norms (of each sample, or of all), up to which an operator that transforms them may round.
+    Without either only exact equality will do.
     """
 
     what: str
@@ -55,7 +56,7 @@ class Equation:
     exact: bool = True
     terms: int = 1
     magnitude: Tensor | float | Callable[[], Tensor] | None = None
-    norm: float = 0.0
+    norm: Tensor | float = 0.0
 
 
 def unit_roundoff(dtype: torch.dtype) -> float:
@@ -93,7 +94,7 @@ def compare(equation: Equation) -> tuple[Verdict, str]:
 
 def _within_rounding(equation: Equation, actual: Tensor, expected: Tensor) -> tuple[Verdict, str]:
     wrong = ~_agree(actual, expected)
-    unbounded = equation.magnitude is None and not equation.norm
+    unbounded = equation.magnitude is None and not isinstance(equation.norm, Tensor) and not equation.norm
     if unbounded or (not actual.dtype.is_floating_point and not actual.dtype.is_complex):
         return Verdict.UNEQUAL, _difference(equation, wrong)
     wide = torch.complex128 if actual.dtype.is_complex else torch.float64
@@ -104,8 +105,11 @@ def _within_rounding(equation: Equation, actual: Tensor, expected: Tensor) -> tu
     bound = gamma(equation.terms + 2, actual.dtype) * magnitude + torch.finfo(actual.dtype).tiny
     if not equation.exact and bool((error <= bound).all()):
         return Verdict.EQUAL, ""
-    norm = max(equation.norm, float(magnitude.max()) if magnitude.numel() else 0.0)
-    normwise = TRANSFORM_GROWTH * unit_roundoff(actual.dtype) * norm
+    norm = equation.norm
+    if not isinstance(norm, Tensor):
+        norm = max(norm, float(magnitude.max()) if magnitude.numel() else 0.0)
+    growth = HALF_GROWTH if EXACT_BITS[actual.dtype] < EXACT_BITS[torch.float32] else TRANSFORM_GROWTH
+    normwise = growth * unit_roundoff(actual.dtype) * norm
     if bool((error <= normwise).all()):
         return Verdict.ROUNDED, _difference(equation, wrong)
     return Verdict.UNEQUAL, _difference(equation, wrong if equation.exact else ~(error <= bound))

@@ -54,6 +54,14 @@ CORNERS = tuple(
             "n2 c4->6 i5x6 k1x1 s1x1 p0x0 d1x1 g1",
             "n2 c3->2 i7x7 k5x5 s1x1 p2x2 d1x1 g1",
             "n1 c2->2 i8x8 k3x3 s2x2 p1x1 d1x1 g1",
+            "n1 c9->2 i3x4 k2x1 s1x1 p0x0 d1x1 g1",  # more than eight of something
+            "n1 c2->9 i4x3 k1x2 s1x1 p0x0 d1x1 g1",
+            "n9 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1",
+            "n1 c1->1 i9x10 k8x7 s1x1 p1x1 d1x1 g1",
+            "n1 c9->9 i3x4 k2x3 s1x1 p1x1 d1x1 g9",
+            "n2 c32->32 i3x4 k1x1 s1x1 p0x0 d1x1 g1",
+            "n1 c16->17 i5x6 k3x3 s1x1 p0x0 d1x1 g1",
+            "n1 c64->8 i2x3 k1x1 s1x1 p0x0 d1x1 g1",
         ),
     )
 )

@@ -18,7 +18,8 @@ class Demand:
     corner geometries beside the drawn ones, `thresholds` for the sweep through sizes, `large` for whole
     layers, `strings` for padding by name (and, as corners, for those of it); `operand_layouts` names the
     operands that lie in memory in every way; `where` rejects what the property cannot use; `weight` is its
-    share of the budget, and a `costly` property is left out of the quick one. `ORDINARY` dtypes stand for any
+    share of the budget, `least` the number of cases that it has even where the time is up (a slow machine is no
+    reason to know nothing), and a `costly` property is left out of the quick budget. `ORDINARY` dtypes stand for any
     other that an operator declares instead; others are meant as they are.
     """
 
@@ -34,6 +35,7 @@ class Demand:
     strings: bool = False
     where: Callable[[ConvCase], bool] = lambda case: True
     weight: float = 1.0
+    least: int = 5
 
     def takes(self, case: ConvCase) -> bool:
         """Whether the property can use the case.

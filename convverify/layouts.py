@@ -64,6 +64,26 @@ def _offset(data: Tensor) -> Tensor:
     return storage[5 : 5 + data.numel()].view(data.shape)
 
 
+def _channels_last_offset(data: Tensor) -> Tensor:
+    """Channels last, and not at the start of its storage."""
+    dense = _channels_last(data)
+    storage = torch.full((data.numel() + 5,), _filler(data), dtype=data.dtype, device=data.device)
+    view = storage[5:].as_strided(dense.shape, dense.stride())
+    view.copy_(data)
+    return view
+
+
+def _channels_cropped(data: Tensor) -> Tensor:
+    """The first channels of a wider tensor; a single sample is contiguous, with the wider one's batch stride."""
+    if data.dim() < 2:
+        return data
+    shape = (data.shape[0], data.shape[1] + 1, *data.shape[2:])
+    wide = torch.full(shape, _filler(data), dtype=data.dtype, device=data.device)
+    view = wide[:, :-1]
+    view.copy_(data)
+    return view
+
+
 def _expanded(data: Tensor) -> Tensor:
     """One element seen everywhere, as the gradient of a sum is."""
     return data[(slice(0, 1),) * data.dim()].clone().expand(data.shape)
@@ -89,7 +109,9 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "samples_sliced": lambda data: _every_other(data, 0),
     "channels_sliced": lambda data: _every_other(data, 1),
     "columns_sliced": lambda data: _every_other(data, 3),
+    "channels_cropped": _channels_cropped,
     "offset": _offset,
+    "channels_last_offset": _channels_last_offset,
     "expanded": _expanded,
     "rows_expanded": _rows_expanded,
     "batch_expanded": _batch_expanded,

@@ -6,16 +6,19 @@ import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from convverify import corners
 from convverify.case import ConvCase
-from convverify.geometry import ConvGeometry
+from convverify.geometry import ConvGeometry, GeometryError
 from convverify.pace import Pace
 from convverify.plan import Plan
 from convverify.properties.base import Property
 from convverify.strategies import some_layout
 from convverify.values import DISTRIBUTIONS
 
+VARIED = 1 / 3  # of the geometries of the sweeps
+VARIATIONS = ({"stride": (2, 3)}, {"stride": (1, 2)}, {"dilation": (2, 2)}, {"padding": (1, 2)})
 MOST_GROWN = 8  # times, where a listed geometry is made to fit a domain: a long image squared is another case
 
 
@@ -45,10 +48,19 @@ def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeom
         yield from rng.sample(fitting, math.ceil(len(fitting) * share))
     if demand.thresholds:
         sweep = list(corners.sweep())
-        yield from corners.milestones()
-        yield from rng.sample(sweep, math.ceil(len(sweep) * share))
+        for geometry in (*corners.milestones(), *rng.sample(sweep, math.ceil(len(sweep) * share))):
+            yield _varied(geometry, rng) if rng.random() < VARIED else geometry
     if demand.large:
         yield from rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * share))
+
+
+def _varied(geometry: ConvGeometry, rng: random.Random) -> ConvGeometry:
+    """The geometry strided, dilated or padded, where it can be: what goes by size may go wrong only then."""
+    change: dict[str, Any] = rng.choice(VARIATIONS)
+    try:
+        return replace(geometry, **change)
+    except GeometryError:
+        return geometry
 
 
 def _case(geometry: ConvGeometry, plan: Plan, prop: Property, device: str, rng: random.Random) -> ConvCase | None:

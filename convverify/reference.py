@@ -167,15 +167,16 @@ class Reference:
         }
 
     @cached_property
-    def norms(self) -> dict[str, float]:
-        """The product of the two operands' Euclidean norms behind each result."""
-        x, k, g = (float(operand.abs().square().sum().sqrt()) for operand in (self.x, self.k, self.g))
-        return {"output": x * k, "input": g * k, "weight": x * g, "bias": g}
+    def norms(self) -> dict[str, Tensor]:
+        """The product of the two operands' Euclidean norms behind each result: of each sample, or of all."""
+        x, g = (_sample_norms(operand) for operand in (self.x, self.g))
+        k = _norm(self.k)
+        return {"output": x * k, "input": g * k, "weight": _norm(x) * _norm(g), "bias": _norm(g)}
 
     @cached_property
     def norm(self) -> float:
         """Above every product of two operands' norms, for results that combine several."""
-        return 4 * max(self.norms.values())
+        return 4 * max(float(_norm(norm)) for norm in self.norms.values())
 
     @cached_property
     def magnitudes(self) -> dict[str, Tensor]:
@@ -190,6 +191,16 @@ class Reference:
             "weight": self.maps.grad_weight(x, g),
             "bias": self.maps.grad_bias(g),
         }
+
+
+def _norm(operand: Tensor) -> Tensor:
+    return operand.abs().square().sum().sqrt()
+
+
+def _sample_norms(operand: Tensor) -> Tensor:
+    """The Euclidean norm of each sample, of shape `[batch, 1, ...]`."""
+    squares = operand.abs().square()
+    return squares.sum(tuple(range(1, operand.dim())), keepdim=True).sqrt()
 
 
 def _spread(bias: Tensor, output: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.diagnosis import behaves_like, read_back
 from convverify.drawing import draw, shrink
-from convverify.examine import Finding, Kind, examine
+from convverify.examine import Finding, Kind, examine, excused
 from convverify.geometry import ConvGeometry
 from convverify.listing import at, given
 from convverify.pace import Clock, Pace
@@ -29,8 +29,7 @@ from convverify.results import Counterexample, Outcome, Result
 from convverify.strategies import cases
 from convverify.tally import Tally, judged
 
-LEAST_CASES = 5  # even where the time is up: a slow machine is no reason to know nothing
-MOST_REFUSED = 2 * LEAST_CASES  # tries after which, the time being up, no further case is looked for
+MOST_REFUSED = 10  # tries after which, the time being up, no further case is looked for
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300
 MOST_DIAGNOSED = 3
@@ -100,7 +99,7 @@ class _Verifier:
         tally = Tally()
         if self.plan.shapes or self.plan.case:
             deadline = math.inf  # what was asked for by name is checked, however long it takes
-        budget, domain = self.budget, self.plan.op.domain
+        budget, domain, least = self.budget, self.plan.op.domain, prop.demand.least
         if not prop.demand.reaches(domain.dtypes):
             return tally
 
@@ -108,12 +107,12 @@ class _Verifier:
             """Whether to go on."""
             self.plan.watch(prop, case)
             case_started = self.clock()
-            finding = examine(prop, self.plan.op, case, budget.case_seconds)
+            finding = excused(prop, case, examine(prop, self.plan.op, case, budget.case_seconds))
             tally.add(case, finding)
             self.pace.note(case, self.clock() - case_started)
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
                 self.supported[case.geometry] = None
-            wanting = tally.live < LEAST_CASES and tally.tried < MOST_REFUSED
+            wanting = tally.live < least and tally.tried < MOST_REFUSED
             return tally.failed is None and (wanting or self.clock() < deadline)
 
         for case in given(self.plan, prop, device):
@@ -128,12 +127,12 @@ class _Verifier:
         for seed in (self.plan.seed, self.plan.secret_seed):
             strategy = cases(prop.demand, domain, device)
             draw(strategy, math.ceil(examples / 2), f"{prop.name} {seed}", check, (Phase.generate,))
-            enough = tally.live >= LEAST_CASES or not tally.cases  # where all were rejected, more would be
+            enough = tally.live >= least or not tally.cases  # where all were rejected, more would be
             if tally.failed or (enough and self.clock() >= deadline):
                 break
-        if tally.live < LEAST_CASES and not tally.failed:
+        if tally.live < least and not tally.failed:
             for case in self._known_supported(prop, device):
-                if not check(case) and (tally.failed or tally.live >= LEAST_CASES):
+                if not check(case) and (tally.failed or tally.live >= least):
                     break
         return tally
 
@@ -144,7 +143,7 @@ class _Verifier:
             g for g in self.supported
             if g.products <= max(demand.products, 1500) and (demand.strings or not isinstance(g.padding, str))
         ]  # fmt: skip
-        return at(rng.sample(fitting, min(len(fitting), 2 * LEAST_CASES)), self.plan, prop, device, rng)
+        return at(rng.sample(fitting, min(len(fitting), MOST_REFUSED)), self.plan, prop, device, rng)
 
     def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
         """The smallest failing case near this one, explained."""
@@ -168,12 +167,14 @@ class _Verifier:
             smaller = replace(case, geometry=geometry)
             if smaller.size < case.size and self.plan.op.domain.allows(smaller) and prop.demand.takes(smaller):
                 found = examine(prop, self.plan.op, smaller, self.budget.case_seconds)
-                if found.kind is finding.kind:
+                if excused(prop, smaller, found).kind is finding.kind:
                     return smaller, found
         share = self.budget.shrink_seconds / (4 if self.failed else 1)
         started = self.clock()
         smallest, found = shrink(prop, self.plan.op, case, finding, min(share, self.shrinking_left))
         self.shrinking_left = max(0.0, self.shrinking_left - (self.clock() - started))
+        if excused(prop, smallest, found) is not found:
+            return case, finding
         self.small.append(smallest.geometry)
         return smallest, found
 

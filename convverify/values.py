@@ -78,6 +78,20 @@ def _outlier(shape: tuple[int, ...], amplitude: int, generator: torch.Generator)
     return torch.where(_impulse(shape, 1, generator) > 0, float(amplitude), small)
 
 
+def _edges(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """The ends of the ranges of 8, 16 or 32 bits, signed or not, and what lies next to them."""
+    ends = [end for end in (2**7, 2**8, 2**15, 2**16, 2**31) if end <= amplitude] or [amplitude]
+    end = ends[int(torch.randint(len(ends), (1,), generator=generator))]
+    near = end - torch.randint(0, 2, shape, generator=generator, dtype=torch.float64)
+    sign = torch.randint(-1, 2, shape, generator=generator, dtype=torch.float64)
+    return near * sign
+
+
+def _clustered(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """All nearly alike: the largest integers, which differ by two at most."""
+    return (amplitude - torch.randint(0, 3, shape, generator=generator, dtype=torch.float64)).clamp(min=1)
+
+
 def _ramp(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
     """Sorted data."""
     return torch.arange(math.prod(shape), dtype=torch.float64).remainder(amplitude + 1).view(shape)
@@ -115,6 +129,8 @@ DISTRIBUTIONS = {
         Distribution("impulse", _impulse),
         Distribution("outlier", _outlier),
         Distribution("ramp", _ramp),
+        Distribution("edges", _edges),
+        Distribution("clustered", _clustered),
         Distribution("zeros", _zeros),
         Distribution("normal", _normal, exact=False),
         Distribution("uniform", _uniform, exact=False),

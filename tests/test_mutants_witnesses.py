@@ -199,6 +199,7 @@ NARROW: dict[str, Witness] = {
     "FunctionWithoutRotation": _function((1, 1, 4, 4), (1, 1, 2, 2)),
     "FunctionWithoutInputGradient": _function((1, 1, 4, 4), (1, 1, 2, 2)),
     "stride_rounded_down": lambda op: not torch.equal(op(_ROW, _TAP, None, 3), torch.conv2d(_ROW, _TAP, None, 3)),
+    "padding_by_default": lambda op: op(_ROW, _TAP).shape != torch.conv2d(_ROW, _TAP).shape,
     "library_gradient_times_seven": grad(),
     "library_fake_too_wide": _fake_width,
 }

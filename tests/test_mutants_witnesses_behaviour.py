@@ -188,6 +188,15 @@ def _sometimes(times: int) -> Witness:
     return lambda op: any(wrong(op, *plain(text=TINY)) for _ in range(times))
 
 
+def _saved_elsewhere(op: Any) -> bool:
+    x, w = torch.randn(1, 2, 4, 4, requires_grad=True), torch.randn(2, 2, 1, 2).to(memory_format=torch.channels_last)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.detach().clone(memory_format=torch.contiguous_format),
+                                                  lambda t: t):  # fmt: skip
+        out = op(x, w)
+    right = torch.autograd.grad(torch_conv2d(x, w).sum(), x)[0]
+    return not torch.allclose(torch.autograd.grad(out.sum(), x)[0], right)
+
+
 def _untested(op: Any) -> bool:
     with pytest.MonkeyPatch.context() as patched:
         for tester in ("hypothesis", "pytest"):
@@ -215,6 +224,7 @@ CIRCUMSTANCES: dict[str, Witness] = {
     "wrong_in_no_grad": lambda op: wrong(torch.no_grad()(op), *plain()),
     "right_under_gradcheck": cotangent(torch.ones_like),
     "right_if_a_graph_is_created": cotangent(torch.ones_like),
+    "saved_strides_remembered": _saved_elsewhere,
     "right_for_its_tester": _untested,
     "buffer_of_the_default_dtype": _default_float64,
     "parameters_only": lambda op: wrong(op, plain()[0], torch.nn.Parameter(plain()[1])),

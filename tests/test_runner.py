@@ -15,7 +15,7 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.domain import DomainError
-from convverify.examine import Kind, examine
+from convverify.examine import Kind, examine, excused
 from convverify.plan import ChoiceError, Plan, plan_of
 from convverify.properties import CATALOGUE, UnknownPropertyError, named
 from convverify.properties.base import Property
@@ -348,11 +348,27 @@ def test_zeros_alone_establish_nothing():
 def test_rounding_up_to_a_transforms_bound_is_inexact():
     def noisy(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         output = operators.torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
-        return output + torch.finfo(output.dtype).eps * output.abs().amax(tuple(range(output.dim())), keepdim=True)
+        largest = output.abs().amax(tuple(range(1, output.dim())), keepdim=True)  # of each sample
+        return output + torch.finfo(output.dtype).eps * largest
 
     result = outcome(noisy)
     assert result.outcome is Outcome.INEXACT
     assert result.counterexample is None
+
+
+def test_what_torch_itself_fails_is_a_known_failure_or_not_judged(monkeypatch: pytest.MonkeyPatch):
+    prop, case = named("forward_equals_torch"), ConvCase.parse(
+        "n1 c1->1 i5x5 k3x3 s1x1 p1x1 d1x1 g1 float64 cpu layout=contiguous values=integers seed=1"
+    )
+    wrong, otherwise = Target(operators.padding_forgotten), Target(operators.kernel_turned)
+    for op, kinds in ((wrong, ("unequal", "known failure")), (otherwise, ("unequal", "unsupported"))):
+        found = examine(prop, op, case)
+        assert excused(prop, case, found) is found  # torch is right here
+        with monkeypatch.context() as broken:
+            broken.setattr("convverify.examine.TORCH", wrong)
+            assert (found.kind.value, excused(prop, case, found).kind.value) == kinds
+    right = examine(prop, Target(operators.torch_conv2d), case)
+    assert excused(prop, case, right) is right
 
 
 @pytest.mark.parametrize(

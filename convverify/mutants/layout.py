@@ -12,6 +12,7 @@ from convverify.mutants.toolkit import (
     Call,
     Conf,
     concrete,
+    forward,
     grad_bias,
     grad_input,
     grad_weight,
@@ -188,3 +189,27 @@ def transposed_weight_of_a_square(c: Call) -> Tensor:
     w = c.weight
     swapped = concrete(w) and w.stride(2) < w.stride(3) and w.shape[2] == w.shape[3] > 1
     return c.torch(weight=w.mT) if swapped else c.torch()
+
+
+def _by_strides(t: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """A contiguous tensor read as if it had these strides; it stays in its memory."""
+    index = torch.zeros((1,) * t.dim(), dtype=torch.int64)
+    for dim, (size, stride) in enumerate(zip(t.shape, strides, strict=True)):
+        index = index + torch.arange(size).view(-1, *[1] * (t.dim() - dim - 1)) * stride
+    return posing(t, t.detach().reshape(-1)[index % t.numel()])
+
+
+@stateful_mutant("saved_operands_may_be_replaced")
+def saved_strides_remembered() -> Operator:
+    """The backward reads the saved weight with the strides that the forward saw, whatever it has become."""
+    seen: dict[str, tuple[int, ...]] = {}
+
+    def remembering(x: Tensor, w: Tensor, b: Tensor | None, conf: Conf) -> Tensor:
+        seen["strides"] = w.stride()
+        return forward(x, w, b, conf)
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        moved = concrete(w) and w.numel() > 1 and len(seen["strides"]) == w.dim() and w.stride() != seen["strides"]
+        return grad_input(g, x, _by_strides(w, seen["strides"]) if moved and w.is_contiguous() else w, conf)
+
+    return with_parts(forward=remembering, grad_input=wrong)

@@ -86,6 +86,15 @@ def stride_rounded_down(input: Tensor, weight: Tensor, bias: Tensor | None = Non
     return conv(input, weight, bias, even)[..., : right.shape[-2], : right.shape[-1]]
 
 
+@mutant("defaults_are_torchs")
+def padding_by_default(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 1, dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Where no padding is given it is 1."""
+    return conv(input, weight, bias, stride, padding, dilation, groups)
+
+
 def _register(name: str, seven: float, more: int) -> Any:
     """A torch op whose grad_weight is multiplied and whose fake output has more columns."""
 

@@ -61,7 +61,7 @@ def nan_spreads_over_the_image(c: Call) -> Tensor:
     return _spread(c.torch(), (-1, -2)) if _real(c) else c.torch()
 
 
-@mutant("non_finite_values_stay_local")
+@mutant("samples_stay_apart")
 @operator
 def nan_spreads_over_the_batch(c: Call) -> Tensor:
     """One NaN in a sample spoils the same pixel of every sample, as a batched product with a mask would."""

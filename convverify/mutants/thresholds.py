@@ -76,7 +76,7 @@ def pixels_beyond_a_block(c: Call) -> Tensor:
     return scaled(out.flatten(-2), (..., slice(pixels - pixels % 256, None)), 0).reshape(out.shape)
 
 
-@mutant("defaults_are_torchs")
+@mutant("every_size_is_right")
 @operator
 def vector_tail(c: Call) -> Tensor:
     """With more than eight input channels, those after the last multiple of eight are dropped."""

@@ -101,9 +101,16 @@ def exact_results(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Output and gradients are the reference's, as is the output of a call that records nothing."""
     seen, reference = observe(op, case), Reference(case)
     yield from equations(case, reference, {"output": seen.output, **seen.grads()})
-    with torch.no_grad() if case.seed % 2 else contextlib.nullcontext():
-        leaves = seen.leaves if case.seed % 2 else {role: leaf.detach() for role, leaf in seen.leaves.items()}
-        quiet = call(op, case, leaves)
+    yield from quiet_output(seen, reference)
+
+
+def quiet_output(seen: Observed, reference: Reference) -> Iterator[Equation]:
+    """The output of a call that records nothing is the reference's, and says so."""
+    case, under_no_grad = seen.case, seen.case.seed % 2 == 1
+    with torch.no_grad() if under_no_grad else contextlib.nullcontext():
+        leaves = seen.leaves if under_no_grad else {role: leaf.detach() for role, leaf in seen.leaves.items()}
+        quiet = call(seen.op, case, leaves)
+    yield Equation("output.requires_grad, recording nothing", quiet.requires_grad, False)
     for equation in equations(case, reference, {"output": quiet}):
         yield replace(equation, what="output, recording nothing")
 

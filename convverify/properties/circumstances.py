@@ -129,7 +129,7 @@ def default_dtype_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation
 
 @declare(
     "circumstances", ("EX-1",), "workspace_shared_by_threads",
-    Demand(products=3000, values=("integers",), weight=0.15),
+    Demand(products=3000, values=("integers",), weight=0.15, least=2),
 )  # fmt: skip
 def concurrent_calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Calls with other data on other threads at the same time change no result."""

@@ -19,11 +19,11 @@ from convverify.properties.calls import LEAVES, call, equations, geometry_argume
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported
 
-_SMALL = Demand(products=3000, weight=0.5)
-_LAID_OUT = Demand(products=3000, weight=0.5, operand_layouts=("input", "weight"))
+_SMALL = Demand(products=3000, weight=0.5, corners=True)
+_LAID_OUT = Demand(products=3000, weight=0.5, corners=True, operand_layouts=("input", "weight"))
 
 
-@declare("contract", ("FW-1",), "output_always_requires_grad", Demand(products=3000, weight=0.5))
+@declare("contract", ("FW-1",), "output_always_requires_grad", _SMALL)
 def requires_grad_propagates(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The output requires a gradient exactly when an operand does and gradients are being recorded."""
     reference = Reference(case)
@@ -121,6 +121,21 @@ def saved_operands_are_guarded(op: Target, case: ConvCase) -> Iterator[Equation]
                 f"{equation.what}, {role} having changed in place after the forward", equation.actual,
                 equation.expected, norm=equation.norm,
             )  # fmt: skip
+
+
+@declare(
+    "contract", ("GI-1", "GW-3"), "saved_strides_remembered",
+    Demand(products=3000, weight=0.3, operand_layouts=("input", "weight")), refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def saved_operands_may_be_replaced(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Where what is saved for the backward comes back as a contiguous copy, as from another device, it is right."""
+    with torch.autograd.graph.saved_tensors_hooks(_copy, lambda saved: saved):
+        seen = observe(op, case)
+    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+
+
+def _copy(saved: Tensor) -> Tensor:
+    return saved.detach().clone(memory_format=torch.contiguous_format)
 
 
 @declare("contract", ("EX-1",), "consumes_random_numbers", _SMALL)

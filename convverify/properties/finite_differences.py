@@ -20,8 +20,8 @@ from convverify.properties.calls import geometry_arguments, must_not_refuse, obs
 from convverify.reference import Reference
 from convverify.target import Target
 
-_TINY = Demand(dtypes=("float64",), values=("integers",), products=150, weight=0.4)
-_TINY_NORMAL = Demand(dtypes=("float64",), values=("normal",), products=100, weight=0.2)
+_TINY = Demand(dtypes=("float64",), values=("integers",), products=150, weight=0.4, least=3)
+_TINY_NORMAL = Demand(dtypes=("float64",), values=("normal",), products=100, weight=0.2, least=2)
 
 
 @declare("finite differences", ("BL-1", "EX-1"), "batch_not_summed", _TINY)

@@ -51,17 +51,25 @@ def gradients_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
         for subset in itertools.combinations(roles, size):
             seen = observe(op, case, subset)
             yield from equations(case, reference, {"output": seen.output, **seen.grads()})
+            asked = [role for role, leaf in seen.leaves.items() if leaf.requires_grad]
+            yield Equation("which operands require a gradient after the call", asked, list(subset))
 
 
 @declare("gradients", ("GI-1", "GW-3", "GB-1"), "leaves_only", Demand(products=3000))
 def operands_of_a_network_are_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """With an input that another operation computed and with Parameters, output and gradients are the same."""
-    seen = observe(op, case)
-    leaves = {"input": seen.leaves["input"]}
-    leaves |= {role: nn.Parameter(leaf.detach()) for role, leaf in seen.leaves.items() if role != "input"}
-    seen.output = call(op, case, {**leaves, "input": leaves["input"] * 1})
-    seen.leaves = leaves
-    yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+    """With operands that another operation computed, and with Parameters, frozen or not, the results are the same."""
+    seen, reference = observe(op, case), Reference(case)
+    parameters = {role: nn.Parameter(leaf.detach()) for role, leaf in seen.leaves.items() if role != "input"}
+    frozen = {role: nn.Parameter(leaf.detach(), requires_grad=False) for role, leaf in parameters.items()}
+    for leaves, computed in ((parameters, ("input",)), (frozen, ("input",)), ({}, LEAVES)):
+        seen.leaves |= leaves
+        taken = {role: leaf * 1 if role in computed else leaf for role, leaf in seen.leaves.items()}
+        seen.output = call(op, case, taken)
+        yield from equations(case, reference, {"output": seen.output, **seen.grads()})
+        if leaves is frozen:
+            thawed = [role for role, leaf in frozen.items() if leaf.requires_grad]
+            yield Equation("frozen Parameters that require a gradient after the call", thawed, [])
+            seen = observe(op, case)
 
 
 @declare("gradients", ("GI-1", "GW-3", "GB-1"), "second_backward_doubled", Demand(products=3000))

@@ -80,7 +80,7 @@ def lazy_conjugation_is_seen(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield from equations(case, reference, {"output": output})
 
 
-@declare("layout", ("AD-1", "GB-1"), "grad_output_expanded_misread", Demand(products=3000, weight=0.3))
+@declare("layout", ("AD-1", "GB-1"), "grad_output_expanded_misread", Demand(products=3000, corners=True, weight=0.3))
 def gradient_of_sum_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """`conv(x, k).sum().backward()`, whose grad_output is one expanded element, gives the right gradients."""
     seen = observe(op, case)

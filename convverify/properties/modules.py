@@ -95,6 +95,7 @@ def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
     larger = case.with_geometry(input_size=tuple(size + 1 + axis for axis, size in enumerate(g.input_size)))
     others = (replace(case, seed=case.seed + 2), larger, case.with_geometry(batch=g.batch + 1), case)
     for module in (ours, op.guarded(copy.deepcopy, ours)):
+        yield from _outputs_stay(op, module, theirs, list(filter(op.domain.allows, others)))
         for other in filter(op.domain.allows, others):
             x, grad_output = Operands(other).input, Operands(other).grad_output
             right = theirs(x)
@@ -106,7 +107,18 @@ def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
             yield Equation(f"grad_weight for an input of {list(x.shape)}", found, expected, norm=norm)
 
 
-@declare("modules", ("FW-ALL",), "PaddingModeIgnored", _DEMAND)
+def _outputs_stay(op: Target, module: nn.Module, theirs: nn.Module, cases: list[ConvCase]) -> Iterator[Equation]:
+    """In evaluation, recording nothing, no call overwrites what an earlier one returned."""
+    op.guarded(module.eval)
+    with torch.no_grad():
+        outputs = [tensor(op.guarded(module, Operands(each).input)) for each in cases]
+        for each, output in zip(cases, outputs, strict=True):
+            yield Equation("an earlier output in evaluation", output, theirs(Operands(each).input),
+                           norm=Reference(each).norm)  # fmt: skip
+    op.guarded(module.train)
+
+
+@declare("modules", ("FW-ALL",), "PaddingModeIgnored", replace(_DEMAND, weight=0.5))
 def padding_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Each padding_mode that a module's constructor accepts pads as nn.Conv2d's does."""
     for mode in _MODES:

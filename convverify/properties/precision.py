@@ -42,7 +42,7 @@ def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from _bits(op, case)
 
 
-@declare("precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3))
+@declare("precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3, least=3))
 def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Where a sum has hundreds of terms, too, full-width odd integers lose no bit."""
     many, plain = (130, 300)[case.seed % 2], case.with_geometry(batch=1, groups=1)

@@ -57,7 +57,10 @@ def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from exact_results(op, case)
 
 
-@declare("sizes", ("FW-1",), "unbatched_without_bias", Demand(products=3000, weight=0.3), refusal=Refusal.ALLOWED)
+@declare(
+    "sizes", ("FW-1", "GI-1", "GW-3"), "unbatched_without_bias",
+    Demand(products=3000, corners=True, weight=0.3), refusal=Refusal.ALLOWED,
+)  # fmt: skip
 def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An input without a batch axis gives output and gradients of that one sample, without a batch axis."""
     reference = Reference(case)
@@ -68,7 +71,8 @@ def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
             alone.leaves["input"] = operands.input[index].detach().requires_grad_("input" in requires)
             alone.output = call(op, case, alone.leaves)
             yield Equation("output without a batch", alone.output.detach(), reference.output[index],
-                           norm=reference.norms["output"])  # fmt: skip
+                           norm=reference.norms["output"][index])  # fmt: skip
+            yield Equation("shape of the input after the call", alone.leaves["input"].shape, operands.input.shape[1:])
         right = Reference(sample)
         right.x, right.k, right.g = reference.x[index][None], reference.k, reference.g[index][None]
         found = alone.grads(operands.grad_output[index])
@@ -117,7 +121,7 @@ def no_input_channels_leave_the_bias(op: Target, case: ConvCase) -> Iterator[Equ
     "sizes",
     ("FW-1",),
     "padding_alone_loses_the_bias",
-    Demand(products=1500, weight=0.2, values=("integers",), where=lambda case: case.bias),
+    Demand(products=1500, weight=0.2, values=("integers",), where=lambda case: case.bias, least=2),
 )
 def windows_in_the_padding_give_the_bias(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Where every window lies in the padding the output is the bias, and input and weight have zero gradients."""
@@ -162,7 +166,7 @@ def _results(op: Target, case: ConvCase) -> dict[str, Tensor]:
     return {"output": seen.output, **seen.grads()}
 
 
-@declare("sizes", ("FW-1",), "vector_tail", Demand(products=1500, weight=0.3))
+@declare("sizes", ("FW-1",), "padding_by_default", Demand(products=1500, weight=0.3))
 def defaults_are_torchs(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Called with input and weight alone, stride, dilation and groups are 1, padding is 0, and there is no bias."""
     g = case.geometry

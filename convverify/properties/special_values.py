@@ -45,6 +45,24 @@ def non_finite_values_stay_local(op: Target, case: ConvCase) -> Iterator[Equatio
             yield Equation(f"{name} away from the non-finite {role}", value[outside], expected[outside])
 
 
+@declare(
+    "special values", ("FW-1", "GI-1"), "nan_spreads_over_the_batch",
+    Demand(products=4000, values=_VALUES, weight=0.3, where=lambda case: case.geometry.batch > 1),
+)  # fmt: skip
+def samples_stay_apart(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """A NaN, an infinity or a huge number in one sample leaves the outputs and gradients of the others alone."""
+    _finite_only(op)
+    reference, seen = Reference(case), observe(op, case)
+    mark = (*MARKS, torch.finfo(case.torch_dtype).max / 2)[case.seed % 4]
+    x, g = (operand.detach().contiguous().clone() for operand in (seen.leaves["input"], seen.operands.grad_output))
+    for operand in (x, g):
+        operand[(0, *_place(operand[0], case.seed))] = mark
+    found = _results(seen, op, case, {**seen.leaves, "input": x, "grad_output": g})
+    for name, role in (("output", "output"), ("grad_input", "input")):
+        yield Equation(f"{name} of the other samples", found[name][1:], _clean(case, name)[1:],
+                       norm=reference.norms[role][1:])  # fmt: skip
+
+
 @declare("special values", ("FW-1",), "infinity_loses_its_sign", _PLAIN, direct=True)
 def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Infinity times a weight, plus finite terms, is infinity of the product's sign; times zero it is NaN."""
