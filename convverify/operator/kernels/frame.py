@@ -43,11 +43,6 @@ class Frame:
         return math.prod(self.kernel)
 
     @cached_property
-    def positions(self) -> int:
-        """Elements of the output's plane."""
-        return math.prod(self.output)
-
-    @cached_property
     def row(self) -> int:
         """Positions in one entry of the first axis."""
         return math.prod(self.output[1:])
