@@ -166,18 +166,24 @@ def sweep() -> Iterator[ConvGeometry]:
 
 
 def milestones() -> list[ConvGeometry]:
-    """Of every sweep each size that is over twice the one before, and its far end: the small ones first.
+    """Of every sweep each size that is over three times the one before, then its far end; the small ones first.
 
     What goes wrong beyond some size goes wrong at one of them, and what is too slow or needs too much memory
     for the large ones shows it at smaller ones.
     """
-    found = {}
+    passed, ends = [], []
     for sizes, at in _KINDS:
-        passed = 0
-        for n in sizes:
-            if n > 2 * passed or n == sizes[-1]:
-                found[_geometry(at(n))] = passed = n
-    return sorted(found, key=lambda g: g.products + g.batch * math.prod(g.input_size))
+        ends.append(_geometry(at(sizes[-1])))
+        last = 0
+        for n in sizes[:-1]:
+            if n > 3 * last:
+                last = n
+                passed.append(_geometry(at(n)))
+
+    def extent(geometry: ConvGeometry) -> int:
+        return geometry.products + geometry.batch * math.prod(geometry.input_size)
+
+    return list(dict.fromkeys((*sorted(passed, key=extent), *sorted(ends, key=extent))))
 
 
 def _geometry(sizes: Sizes) -> ConvGeometry:

@@ -35,7 +35,7 @@ class Demand:
     strings: bool = False
     where: Callable[[ConvCase], bool] = lambda case: True
     weight: float = 1.0
-    least: int = 5
+    least: int = 6
 
     def takes(self, case: ConvCase) -> bool:
         """Whether the property can use the case.

@@ -51,7 +51,8 @@ def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeom
         for geometry in (*corners.milestones(), *rng.sample(sweep, math.ceil(len(sweep) * share))):
             yield _varied(geometry, rng) if rng.random() < VARIED else geometry
     if demand.large:
-        yield from rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * share))
+        some = rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * share))
+        yield from sorted(some, key=Pace.size)  # so that what is too slow is known before it is run
 
 
 def _varied(geometry: ConvGeometry, rng: random.Random) -> ConvGeometry:

@@ -26,7 +26,7 @@ _TILES = (7, 8, 9, 14, 15, 16, 17, 30, 31, 32, 33)
 _SCALES = {"float64": 150, "complex128": 150, "float32": 30, "complex64": 30, "bfloat16": 30, "float16": 2}
 _ROLE_LAYOUTS = {
     "bias": ("contiguous", "sliced", "offset", "expanded"),
-    **dict.fromkeys(("input", "weight", "grad_output"), tuple(LAYOUTS)),
+    **dict.fromkeys(("input", "weight", "grad_output"), (*LAYOUTS, "channels_last", "transposed", "batch_last")),
 }
 
 # Strategies are made once and kept: to make one takes longer than to draw from it.

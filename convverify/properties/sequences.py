@@ -44,13 +44,15 @@ def calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equation]:
 @declare("sequences", ("FW-ALL",), "plan_kept_by_shape", _SMALL)
 def geometries_do_not_mix(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Calls that differ in one argument, in the image's size or in the dtype alone do not answer for each other."""
-    for other in filter(op.domain.allows, _neighbours(case)):
+    for other, mine in (*((other, case) for other in _neighbours(case)), *_of_the_same_shapes(case)):
+        if not (op.domain.allows(other) and op.domain.allows(mine)):
+            continue
         observe(op, other).grads()
         what = f"after a call with {other.geometry} in {other.dtype}"
-        yield from _labelled(what, list(exact_results(op, case)))
+        yield from _labelled(what, list(exact_results(op, mine)))
         observe(op, other, requires=())
-        quiet = observe(op, case, requires=()).output
-        yield from _labelled(f"{what} that recorded nothing", equations(case, Reference(case), {"output": quiet}))
+        quiet = observe(op, mine, requires=()).output
+        yield from _labelled(f"{what} that recorded nothing", equations(mine, Reference(mine), {"output": quiet}))
 
 
 def _neighbours(case: ConvCase) -> Iterator[ConvCase]:
@@ -66,6 +68,18 @@ def _neighbours(case: ConvCase) -> Iterator[ConvCase]:
             input_size=tuple(size + 2 for size in g.input_size), padding=tuple(p - 1 for p in g.padding)
         )
     yield replace(case, dtype={"float64": "float32"}.get(case.dtype, "float64"))
+
+
+def _of_the_same_shapes(case: ConvCase) -> Iterator[tuple[ConvCase, ConvCase]]:
+    """Two cases with input, weight and output of the same shapes, either after the other: one is dilated."""
+    kernel = tuple(max(2, size) for size in case.geometry.kernel_size)
+    plain = case.with_geometry(
+        input_size=tuple(2 * size - 1 for size in kernel), kernel_size=kernel, stride=kernel,
+        padding=(0,) * len(kernel), dilation=(1,) * len(kernel),
+    )  # fmt: skip
+    dilated = plain.with_geometry(dilation=(2,) * len(kernel))
+    yield plain, dilated
+    yield dilated, plain
 
 
 @declare("sequences", ("FW-ALL",), "packed_weights_miss_data_writes", _SMALL)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convverify.case import ConvCase
+from convverify.case import ConvCase, Operands
 from convverify.child import ProcessDied, in_a_child
 from convverify.comparison import Equation
 from convverify.demand import Demand
@@ -29,7 +29,7 @@ def _by_name(case: ConvCase) -> bool:
     "sizes",
     ("FW-ALL", "GI-ALL", "GW-ALL"),
     "tile_width",
-    Demand(thresholds=True, products=0, values=("integers", "large"), weight=4),
+    Demand(thresholds=True, products=0, values=("integers", "large"), weight=6),
 )
 def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Batch, channels, image, kernel, stride, dilation and padding, one at a time through many sizes: exact."""
@@ -63,8 +63,7 @@ def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 )  # fmt: skip
 def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An input without a batch axis gives output and gradients of that one sample, without a batch axis."""
-    reference = Reference(case)
-    operands = reference.operands
+    reference, operands = Reference(case), Operands(case)
     for index in range(min(2, case.geometry.batch)):
         for requires in ((), LEAVES):
             alone, sample = observe(op, case, requires), case.with_geometry(batch=1)
@@ -204,15 +203,16 @@ def arguments_as_lists_are_the_same(op: Target, case: ConvCase) -> Iterator[Equa
     """Arguments given as lists mean the same as tuples, and one entry stands for every axis, or is refused."""
     if "square" in op.domain.words:
         raise Unsupported("it claims one int for both axes")
-    g, leaves = case.geometry, observe(op, case, requires=()).leaves
 
     def listed(size: Any) -> Any:
         alike = len(set(size)) == 1
         return size if isinstance(size, str) else list(size[:1] if alike else size)
 
-    arguments = listed(g.stride), listed(g.padding), listed(g.dilation), g.groups
-    output = tensor(op(leaves["input"], leaves["weight"], leaves.get("bias"), *arguments))
-    yield from equations(case, Reference(case), {"output": output})
+    for asked in filter(op.domain.allows, (case, case.with_geometry(stride=(2,) * case.geometry.spatial))):
+        g, leaves = asked.geometry, observe(op, asked, requires=()).leaves
+        arguments = listed(g.stride), listed(g.padding), listed(g.dilation), g.groups
+        output = tensor(op(leaves["input"], leaves["weight"], leaves.get("bias"), *arguments))
+        yield from equations(asked, Reference(asked), {"output": output})
 
 
 @declare(
