@@ -149,7 +149,7 @@ class _Verifier:
         """The finding, if torch does not fail there, too, in a process as it was before the operator was called."""
         if finding.kind.is_failure:
             process_state.restore(self.pristine)
-        return excused(prop, case, finding, self.budget.case_seconds)
+        return excused(prop, self.plan.op, case, finding, self.budget.case_seconds)
 
     def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
         """The smallest failing case near this one, explained."""

@@ -363,12 +363,30 @@ def test_what_torch_itself_fails_is_a_known_failure_or_not_judged(monkeypatch: p
     wrong, otherwise = Target(operators.padding_forgotten), Target(operators.kernel_turned)
     for op, kinds in ((wrong, ("unequal", "known failure")), (otherwise, ("unequal", "unsupported"))):
         found = examine(prop, op, case)
-        assert excused(prop, case, found) is found  # torch is right here
+        assert excused(prop, op, case, found) is found  # torch is right here
         with monkeypatch.context() as broken:
             broken.setattr("convverify.examine.TORCH", wrong)
-            assert (found.kind.value, excused(prop, case, found).kind.value) == kinds
-    right = examine(prop, Target(operators.torch_conv2d), case)
-    assert excused(prop, case, right) is right
+            assert (found.kind.value, excused(prop, op, case, found).kind.value) == kinds
+    op = Target(operators.torch_conv2d)
+    right = examine(prop, op, case)
+    assert excused(prop, op, case, right) is right
+
+
+def test_what_holds_without_onednn_is_not_judged_in_half_precision_alone():
+    def library_is_wrong(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        output = operators.torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
+        return output * 2 if torch.backends.mkldnn.enabled else output
+
+    for prop, dtype, kind in (("low_precision_is_exact", "bfloat16", "unsupported"),
+                              ("forward_equals_torch", "float32", "unequal")):  # fmt: skip
+        case = ConvCase.parse(
+            f"n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1 {dtype} cpu layout=contiguous values=integers seed=1"
+        )
+        op = Target(library_is_wrong)
+        found = examine(named(prop), op, case)
+        assert found.kind is Kind.UNEQUAL
+        assert excused(named(prop), op, case, found).kind.value == kind
+    assert torch.backends.mkldnn.enabled
 
 
 @pytest.mark.parametrize(
