@@ -168,10 +168,11 @@ class Reference:
 
     @cached_property
     def norms(self) -> dict[str, Tensor]:
-        """The product of the two operands' Euclidean norms behind each result: of each sample, or of all."""
+        """The product of the two operands' Euclidean norms behind each result, the bias added: of each sample, or of all."""
         x, g = (_sample_norms(operand) for operand in (self.x, self.g))
         k = _norm(self.k)
-        return {"output": x * k, "input": g * k, "weight": _norm(x) * _norm(g), "bias": _norm(g)}
+        bias = 0.0 if self.operands.bias is None else _norm(self.wide(self.operands.bias))
+        return {"output": x * k + bias, "input": g * k, "weight": _norm(x) * _norm(g), "bias": _norm(g)}
 
     @cached_property
     def norm(self) -> float:
