@@ -168,7 +168,7 @@ class Reference:
 
     @cached_property
     def norms(self) -> dict[str, Tensor]:
-        """The product of the two operands' Euclidean norms behind each result, the bias added: of each sample, or of all."""
+        """The product of the two operands' norms behind each result, and the bias's: of each sample, or of all."""
         x, g = (_sample_norms(operand) for operand in (self.x, self.g))
         k = _norm(self.k)
         bias = 0.0 if self.operands.bias is None else _norm(self.wide(self.operands.bias))
