@@ -143,7 +143,7 @@ class _Verifier:
             g for g in self.supported
             if g.products <= max(demand.products, 1500) and (demand.strings or not isinstance(g.padding, str))
         ]  # fmt: skip
-        return at(rng.sample(fitting, min(len(fitting), MOST_REFUSED)), self.plan, prop, device, rng)
+        return at(rng.sample(fitting, min(len(fitting), 2 * MOST_REFUSED)), self.plan, prop, device, rng)
 
     def _beside_torch(self, prop: Property, case: ConvCase, finding: Finding) -> Finding:
         """The finding, if torch does not fail there, too, in a process as it was before the operator was called."""
