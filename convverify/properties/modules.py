@@ -93,7 +93,7 @@ def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
     op.guarded(ours.load_state_dict, theirs.state_dict())
     g = case.geometry
     larger = case.with_geometry(input_size=tuple(size + 1 + axis for axis, size in enumerate(g.input_size)))
-    others = (replace(case, seed=case.seed + 2), larger, case.with_geometry(batch=g.batch + 1), case)
+    others = (case, replace(case, seed=case.seed + 2), larger, case.with_geometry(batch=g.batch + 1), case)
     for module in (ours, op.guarded(copy.deepcopy, ours)):
         yield from _outputs_stay(op, module, theirs, list(filter(op.domain.allows, others)))
         for other in filter(op.domain.allows, others):
