@@ -112,8 +112,6 @@ _AROUND = (*range(1, 35), 47, 48, 49, 63, 64, 65, 66, 95, 96, 97, 100, 127, 128,
            2048, 2049, 4096, 4097)  # fmt: skip
 
 
-
-
 def _up_to(most: int) -> tuple[int, ...]:
     return tuple(n for n in _AROUND if n <= most)
 

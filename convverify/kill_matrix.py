@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -30,7 +31,7 @@ def measure(
 ) -> Iterator[Entry]:
     """The entries of the named mutants (or controls), as they are done."""
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, context, _one_thread) as pool:
+    with concurrent.futures.ProcessPoolExecutor(jobs, context, _started) as pool:
         waiting = [pool.submit(entry, name, kind, budget, seed, fail_fast) for name in names]
         try:
             for done in concurrent.futures.as_completed(waiting):
@@ -113,7 +114,9 @@ def caught_alone(mutants: Sequence[Entry]) -> dict[str, list[str]]:
     return alone
 
 
-def _one_thread() -> None:
+def _started() -> None:
+    """A worker has one thread, and leaves Ctrl-C to who waits for it: what it is at is finished first."""
     import torch  # noqa: PLC0415
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

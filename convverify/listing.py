@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from convverify import corners
 from convverify.case import ConvCase
+from convverify.demand import Demand
 from convverify.geometry import ConvGeometry, GeometryError
 from convverify.pace import Pace
 from convverify.plan import Plan
 from convverify.properties.base import Property
-from convverify.strategies import some_layout
+from convverify.strategies import ROLE_LAYOUTS, layout_text
 from convverify.values import DISTRIBUTIONS
 
 VARIED = 1 / 3  # of the geometries of the sweeps
@@ -34,8 +35,9 @@ def at(
     geometries: Iterable[ConvGeometry], plan: Plan, prop: Property, device: str, rng: random.Random
 ) -> Iterator[ConvCase]:
     """A case at each geometry that lies in the operator's domain, or can be moved into it."""
+    hand = _Hand(prop.demand, rng)
     for geometry in geometries:
-        case = _case(geometry, plan, prop, device, rng)
+        case = _case(geometry, plan, prop, device, hand)
         if case is not None:
             yield case
 
@@ -64,16 +66,31 @@ def _varied(geometry: ConvGeometry, rng: random.Random) -> ConvGeometry:
         return geometry
 
 
-def _case(geometry: ConvGeometry, plan: Plan, prop: Property, device: str, rng: random.Random) -> ConvCase | None:
-    demand, domain = prop.demand, plan.op.domain
-    values = rng.choice(demand.values)
+class _Hand:
+    """Deals values, dtypes and layouts as from decks of cards: none twice before each has come once."""
+
+    def __init__(self, demand: Demand, rng: random.Random) -> None:
+        self.rng = rng
+        self.values, self.dtypes = _dealt(demand.values, rng), _dealt(demand.dtypes, rng)
+        self.layouts = {role: _dealt(ROLE_LAYOUTS[role], rng) for role in demand.operand_layouts}
+
+    def layout(self, bias: bool) -> str:
+        chosen = {role: next(cards) for role, cards in self.layouts.items() if role != "bias" or bias}
+        return layout_text(chosen)
+
+
+def _dealt(cards: Sequence[str], rng: random.Random) -> Iterator[str]:
+    while True:
+        yield from rng.sample(cards, len(cards))
+
+
+def _case(geometry: ConvGeometry, plan: Plan, prop: Property, device: str, hand: _Hand) -> ConvCase | None:
+    demand, domain, rng = prop.demand, plan.op.domain, hand.rng
+    values, bias = next(hand.values), demand.bias and rng.random() < 0.5
     case = ConvCase(
-        geometry, demand.bias and rng.random() < 0.5, rng.choice(demand.dtypes), device,
-        values=values, scale=rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0,
-        seed=rng.randrange(2**20),
+        geometry, bias, next(hand.dtypes), device, hand.layout(bias), values,
+        rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0, rng.randrange(2**20),
     )  # fmt: skip
-    if demand.operand_layouts:
-        case = replace(case, layout=some_layout(demand.operand_layouts, case.bias, rng))
     fitted = domain.fit(case)
     if fitted is None or Pace.size(fitted.geometry) > MOST_GROWN * Pace.size(geometry):
         return None

@@ -100,13 +100,17 @@ class Run:
 
     @property
     def outcome(self) -> Outcome:
-        """The verdict on the operator: the gravest thing that any property found."""
+        """The verdict on the operator: the gravest thing that any property found.
+
+        One that refused whatever was asked of its forward pass has shown nothing, though its refusals were right.
+        """
         found = {result.outcome for result in self.results}
         for outcome in (Outcome.FALSIFIED, Outcome.ERRORED):
             if outcome in found:
                 return outcome
         core = found - {Outcome.UNSUPPORTED, Outcome.KNOWN_FAILURE}
-        if not core or core & {Outcome.INCONCLUSIVE, Outcome.NOT_RUN}:
+        forward = {result.outcome for result in self.results if result.family == "forward"}
+        if not core or forward == {Outcome.UNSUPPORTED} or core & {Outcome.INCONCLUSIVE, Outcome.NOT_RUN}:
             return Outcome.INCONCLUSIVE
         return Outcome.INEXACT if Outcome.INEXACT in core else Outcome.PASSED
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from hypothesis import reject
@@ -24,7 +23,7 @@ from convverify.values import DISTRIBUTIONS
 
 _TILES = (7, 8, 9, 14, 15, 16, 17, 30, 31, 32, 33)
 _SCALES = {"float64": 150, "complex128": 150, "float32": 30, "complex64": 30, "bfloat16": 30, "float16": 2}
-_ROLE_LAYOUTS = {
+ROLE_LAYOUTS = {
     "bias": ("contiguous", "sliced", "offset", "expanded"),
     **dict.fromkeys(("input", "weight", "grad_output"), (*LAYOUTS, "channels_last", "transposed", "batch_last")),
 }
@@ -121,19 +120,13 @@ def layouts(roles: tuple[str, ...]) -> st.SearchStrategy[str]:
     """Layouts of the named operands, in the text form of `ConvCase.layout`."""
     if not roles:
         return st.just("contiguous")
-    each = st.tuples(*(st.sampled_from(_ROLE_LAYOUTS[role]) for role in roles))
-
-    def text(chosen: tuple[str, ...]) -> str:
-        parts = [f"{role}:{lay}" for role, lay in zip(roles, chosen, strict=True) if lay != "contiguous"]
-        return ",".join(parts) or "contiguous"
-
-    return each.map(text)
+    each = st.tuples(*(st.sampled_from(ROLE_LAYOUTS[role]) for role in roles))
+    return each.map(lambda chosen: layout_text(dict(zip(roles, chosen, strict=True))))
 
 
-def some_layout(roles: tuple[str, ...], bias: bool, rng: random.Random) -> str:
-    """A layout of the named operands for a case that is listed, not drawn."""
-    chosen = {role: rng.choice(_ROLE_LAYOUTS[role]) for role in roles if role != "bias" or bias}
-    return ",".join(f"{role}:{lay}" for role, lay in chosen.items() if lay != "contiguous") or "contiguous"
+def layout_text(layout_of: Mapping[str, str]) -> str:
+    """The text form of the layout of each operand, as in `ConvCase.layout`."""
+    return ",".join(f"{role}:{lay}" for role, lay in layout_of.items() if lay != "contiguous") or "contiguous"
 
 
 @st.composite

@@ -224,10 +224,27 @@ def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
                 module_class, weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride, padding,
                 dilation, groups, bias is not None, device=weight.device, dtype=weight.dtype,
             )  # fmt: skip
-        parameters = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+        parameters = {_parameter(module, "weight"): weight}
+        if bias is not None:
+            parameters[_parameter(module, "bias")] = bias
         return torch.func.functional_call(module, parameters, (input,))
 
     return call
+
+
+def _parameter(module: torch.nn.Module, role: str) -> str:
+    """The name of a module's weight or bias, of its own or of the one module inside that has such a one.
+
+    Raises:
+        Unsupported: it has no weight, or several: there is nothing to ask it by.
+        OperatorError: it was asked for a bias and has none.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    found = [name for name in names if name == role or name.endswith(f".{role}")]
+    if len(found) != 1:
+        refusal = Unsupported if role == "weight" else OperatorError
+        raise refusal(f"of a module's parameters one must be called {role}; it has {', '.join(names) or 'none'}")
+    return found[0]
 
 
 def _is_class_of(value: Any, base: type) -> bool:

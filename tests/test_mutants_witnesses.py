@@ -139,7 +139,7 @@ GEOMETRY: dict[str, Witness] = {
     "stride_averages": out("n1 c1->1 i6x6 k2x2 s2x2 p0x0 d1x1 g1"),
     "padded_by_reflection": out(),
     "padded_by_edge": out(),
-    "padded_circularly": out(),
+    "padded_replicatedly": out(),
     "padded_in_front_only": out(),
     "padding_beyond_the_kernel": out("n1 c1->1 i4x4 k1x2 s1x1 p0x2 d1x1 g1"),
     "same_shifted_for_even_kernels": out("n1 c1->1 i4x5 k2x4 s1x1 psame d1x1 g1"),
@@ -173,6 +173,12 @@ def _of_module(kind: Any, **options: int) -> torch.Tensor:
         for parameter in module.parameters():
             parameter.fill_(1.0)
         return module(torch.ones(1, 1, 4, 4))
+
+
+def _replicated(kind: Any, x: torch.Tensor = _ROW) -> torch.Tensor:
+    module = kind(1, 1, 1, padding=(0, 2), padding_mode="replicate")
+    nn.init.ones_(module.weight)
+    return module(x)
 
 
 def _evaluation_changes(module: nn.Module) -> bool:
@@ -209,6 +215,10 @@ MODULES: dict[str, Witness] = {
     "PaddingModeIgnored": lambda kind: not torch.equal(
         _of_module(kind, padding=1, padding_mode="circular"),
         _of_module(nn.Conv2d, padding=1, padding_mode="circular"),
+    ),
+    "PaddingAxesExchanged": lambda kind: _replicated(kind).shape != _replicated(nn.Conv2d).shape,
+    "PaddingWithoutGradient": lambda kind: _replicated(kind).requires_grad and not torch.equal(
+        *(torch.autograd.functional.jacobian(lambda x, k=k: _replicated(k, x).sum(), _ROW) for k in (kind, nn.Conv2d))
     ),
     "EvaluationDiffers": lambda kind: _evaluation_changes(kind(1, 1, 1)),
     "QuietWeightKept": lambda kind: not _follows(kind(1, 1, 1)),

@@ -278,6 +278,14 @@ def _cast(f: Any) -> Any:
         return f(*leaves(0, 1, 2, dtype=torch.float32))
 
 
+def _kept_under_autocast(op: Any) -> bool:
+    x, w, b = plain()
+    with torch.autocast("cpu", torch.bfloat16):
+        op(x.float(), kept := w.float(), b.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        return not torch.equal(op(x.float(), kept.neg_(), b.float()), torch_conv2d(x.float(), kept, b.float()))
+
+
 def _cast_gradients(op: Any) -> bool:
     def slopes(f: Any) -> Any:
         tensors = leaves(1, dtype=torch.float32)
@@ -322,6 +330,7 @@ TRANSFORMS: dict[str, Witness] = {
     "wrong_under_functorch": mapped(0, 0),
     "autocast_bias_lost": lambda op: not honest_equal(_cast(op), _cast(torch_conv2d)),
     "autocast_loses_a_column_of_grad_weight": _cast_gradients,
+    "autocast_weight_kept": _kept_under_autocast,
     "inference_mode_bias_lost": lambda op: wrong(torch.inference_mode()(op), *plain()),
     "compiled_without_bias": _compiled,
     "meta_size_rounded_up": _meta(stride=2),

@@ -107,3 +107,11 @@ def test_every_outcome_has_an_exit_code_and_only_failures_are_one():
     assert {outcome for outcome in Outcome if outcome.is_failure} == {F, E}
     assert {outcome for outcome, code in EXIT_CODES.items() if code == 1} == {F, E}
     assert 2 not in EXIT_CODES.values()
+
+
+def test_refusals_alone_are_no_pass():
+    refused = replace(RESULT, outcome=U)
+    right_refusal = replace(RESULT, property="q", family="refusals")
+    assert replace(run_of(P), results=(refused, right_refusal)).outcome is C
+    assert replace(run_of(P), results=(right_refusal,)).outcome is P
+    assert replace(run_of(P), results=(RESULT, refused, right_refusal)).outcome is P

@@ -271,3 +271,39 @@ def test_want_of_memory_is_a_limit_not_a_fault():
     for operator in (hungry, greedy):
         with pytest.raises(Unsupported):
             Target(operator)(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+
+
+class Around(torch.nn.Module):
+    def __init__(self, *arguments, **options):
+        super().__init__()
+        self.inner = torch.nn.Conv2d(*arguments, **options)
+
+    def forward(self, input):
+        return self.inner(input)
+
+
+class Normed(torch.nn.Conv2d):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        torch.nn.utils.parametrizations.weight_norm(self)
+
+
+class WithoutBias(torch.nn.Conv2d):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.bias = None
+
+
+def test_parameters_of_the_one_module_inside_are_found():
+    assert torch.equal(Target(Around)(X, K, torch.ones(1)), torch_conv2d(X, K, torch.ones(1)))
+
+
+def test_a_module_without_a_weight_cannot_be_asked():
+    with pytest.raises(Unsupported, match=r"one must be called weight; it has .*parametrizations\.weight\.original0"):
+        Target(Normed)(X, K)
+
+
+def test_a_module_that_loses_its_bias_is_in_error():
+    with pytest.raises(OperatorError, match="one must be called bias; it has weight"):
+        Target(WithoutBias)(X, K, torch.ones(1))
+    assert torch.equal(Target(WithoutBias)(X, K), torch_conv2d(X, K))

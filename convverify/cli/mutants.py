@@ -24,16 +24,19 @@ MATRIX = Path(__file__).parent.parent / "mutants" / "kill_matrix.json"
 @click.option("--seed", default=0, show_default=True, help="Both halves of the seeds.")
 @click.option("--jobs", default=2, show_default=True, help="Processes at once.")
 @click.option("--controls/--no-controls", default=True, help="Whether the controls are verified, too.")
+@click.option("--fail-fast", is_flag=True, help="Only the first property that catches one, which is faster.")
 @click.option("--write", is_flag=True, help="Keep the matrix, for the package and its reports, and publish its page.")
 @click.option("--out", default="reports/mutants", show_default=True, type=click.Path(path_type=Path),
               help="Where --write publishes the page.")  # fmt: skip
 def command(
-    names: tuple[str, ...], budget: str, seed: int, jobs: int, controls: bool, write: bool, out: Path
+    names: tuple[str, ...], budget: str, seed: int, jobs: int, controls: bool, fail_fast: bool, write: bool, out: Path
 ) -> None:
     """Verify operators that are wrong on purpose, and the controls that are right.
 
     Prints which properties catch each mutant and how fast, which catch one alone and which catch nothing, and
-    any control that is blamed. Exit code: 0 all mutants caught and no control blamed, 1 otherwise.
+    any control that is blamed. Ctrl-C ends it and shows what was measured so far.
+
+    Exit code: 0 all mutants caught and no control blamed, 1 otherwise, 3 interrupted.
     """
     from convverify.mutants import CONTROLS, MUTANTS  # noqa: PLC0415
     from convverify.properties import CATALOGUE  # noqa: PLC0415
@@ -42,21 +45,28 @@ def command(
     for name in names:
         if name not in known:
             refuse(f"there is no mutant or control {name!r}; reports/mutants/report.md lists them")
-    if write and (names or not controls):
-        refuse("--write keeps the matrix of all mutants and controls: name none, and leave none out")
+    if write and (names or not controls or fail_fast):
+        refuse("--write keeps the whole matrix of all mutants and controls: name none, and leave nothing out")
     wanted = names or tuple(known)
     found: dict[str, list[Entry]] = {"mutant": [], "control": []}
     console = Console(stderr=True)
     kinds = ("mutant", "control") if controls else ("mutant",)
+    interrupted = False
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("verifying", total=sum(known[name] in kinds for name in wanted))
-        for kind in kinds:
-            chosen = [name for name in wanted if known[name] == kind]
-            for done in kill_matrix.measure(chosen, kind, budget, seed, jobs):
-                found[kind].append(done)
-                bar.update(task, advance=1, description=done.name)
+        try:
+            for kind in kinds:
+                chosen = [name for name in wanted if known[name] == kind]
+                for done in kill_matrix.measure(chosen, kind, budget, seed, jobs, fail_fast):
+                    found[kind].append(done)
+                    bar.update(task, advance=1, description=done.name)
+        except KeyboardInterrupt:
+            interrupted = True
     properties = [prop.name for prop in CATALOGUE]
-    _show(found["mutant"], found["control"], properties)
+    _show(found["mutant"], found["control"], [] if names or fail_fast or interrupted else properties)
+    if interrupted:
+        click.echo(f"interrupted after {sum(map(len, found.values()))} of {len(wanted)}; nothing was written", err=True)
+        sys.exit(3)
     if write:
         matrix = kill_matrix.table(found["mutant"], found["control"], properties, budget, __version__)
         MATRIX.write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -75,11 +85,11 @@ def _show(mutants: list[Entry], controls: list[Entry], properties: list[str]) ->
     if mutants:
         lost = kill_matrix.survivors(mutants)
         click.echo(f"\n{len(mutants) - len(lost)} of {len(mutants)} mutants caught; not: {', '.join(lost) or 'none'}")
-        for prop, names in kill_matrix.caught_alone(mutants).items():
-            click.echo(f"caught by {prop} alone: {', '.join(names)}")
-        click.echo(
-            f"properties that caught nothing: {', '.join(kill_matrix.catching_nothing(mutants, properties)) or 'none'}"
-        )
+        if properties:  # all were asked, of all mutants
+            for prop, names in kill_matrix.caught_alone(mutants).items():
+                click.echo(f"caught by {prop} alone: {', '.join(names)}")
+            idle = kill_matrix.catching_nothing(mutants, properties)
+            click.echo(f"properties that caught nothing: {', '.join(idle) or 'none'}")
     if controls:
         wrong = kill_matrix.blamed(controls)
         click.echo(f"{len(controls)} controls, {len(wrong)} blamed: {', '.join(wrong) or 'none'}")

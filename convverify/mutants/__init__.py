@@ -11,6 +11,7 @@ from convverify.mutants import (
     controls_fast,
     controls_functions,
     controls_restricted,
+    controls_wrapped,
     forward,
     geometry,
     gradients,
@@ -34,6 +35,6 @@ FAMILIES = (
     forward, gradients, second_order, geometry, thresholds, groups, layout, contract, state, process, memory,
     precision, special_values, refusals, adversarial, circumstances, transforms, narrow, modules, overlooked,
 )  # fmt: skip
-STYLES = (controls, controls_functions, controls_fast, controls_restricted)
+STYLES = (controls, controls_functions, controls_fast, controls_restricted, controls_wrapped)
 MUTANTS: tuple[base.Mutant, ...] = tuple(m for f in FAMILIES for m in base.declared(f, base.Mutant))
 CONTROLS: tuple[base.Control, ...] = tuple(c for s in STYLES for c in base.declared(s, base.Control))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from convverify.mutants.base import Mutant
 
@@ -41,6 +42,29 @@ class PaddingModeIgnored(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         return torch.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class PaddingAxesExchanged(nn.Conv2d):
+    """What is not padded with zeros is padded by the width's padding in height, and the reverse."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.padding_mode == "zeros":
+            return super().forward(input)
+        pads = self._reversed_padding_repeated_twice
+        padded = functional.pad(input, pads[2:] + pads[:2], self.padding_mode)
+        return torch.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+class PaddingWithoutGradient(nn.Conv2d):
+    """What is not padded with zeros is padded with detached pixels, whose gradient is lost."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.padding_mode == "zeros":
+            return super().forward(input)
+        inside = functional.pad(input, self._reversed_padding_repeated_twice)
+        padded = functional.pad(input, self._reversed_padding_repeated_twice, self.padding_mode)
+        border = (padded - inside).detach()
+        return torch.conv2d(inside + border, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class EvaluationDiffers(nn.Conv2d):
@@ -81,7 +105,10 @@ def _mutant(kind: type[nn.Module], caught_by: str = "module_equals_nn_conv2d") -
 
 
 dilation_lost, weight_renamed, bias_halved = map(_mutant, (DilationLost, WeightRenamed, BiasHalved))
-padding_mode_ignored = _mutant(PaddingModeIgnored, "padding_modes_equal_nn_conv2d")
+padding_mode_ignored, padding_axes_exchanged, padding_without_gradient = (
+    _mutant(kind, "padding_modes_equal_nn_conv2d")
+    for kind in (PaddingModeIgnored, PaddingAxesExchanged, PaddingWithoutGradient)
+)
 evaluation_differs = _mutant(EvaluationDiffers, "module_modes_equal_nn_conv2d")
 quiet_weight_kept = _mutant(QuietWeightKept, "module_modes_equal_nn_conv2d")
 plan_of_the_first_image = _mutant(PlanOfTheFirstImage, "module_inputs_may_change")

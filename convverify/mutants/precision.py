@@ -230,7 +230,7 @@ def float16_last_channel(c: Call) -> Tensor:
     return c.torch(weight=c.weight * mask)
 
 
-@mutant("complex_is_exact", domain="dtype=float64|complex128")
+@mutant("complex_is_exact")
 @operator
 def complex_weight_conjugated(c: Call) -> Tensor:
     """A complex weight is conjugated, as a correlation in signal processing would."""

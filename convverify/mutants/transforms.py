@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from convverify.mutants import toolkit
 from convverify.mutants.base import Operator, mutant, stateful_mutant
@@ -17,9 +18,11 @@ from convverify.mutants.toolkit import (
     Conf,
     Parts,
     assemble,
+    concrete,
     conv,
     in_autocast,
     operator,
+    posing,
     with_parts,
 )
 
@@ -169,6 +172,20 @@ def autocast_loses_a_column_of_grad_weight() -> Operator:
     def run(c: Call) -> Tensor:
         cast = in_autocast(c)
         return assemble(halved, c) if cast else c.torch()
+
+    return run
+
+
+@stateful_mutant("autocast_rounds_no_worse")
+def autocast_weight_kept() -> Operator:
+    """Under autocast a weight is cast once and kept, whatever is written to it later."""
+    kept: Any = WeakIdKeyDictionary()
+
+    @operator
+    def run(c: Call) -> Tensor:
+        if not in_autocast(c) or not concrete(c.weight):
+            return c.torch()
+        return c.torch(weight=posing(c.weight, kept.setdefault(c.weight, c.weight.detach().clone())))
 
     return run
 

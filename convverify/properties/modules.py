@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
@@ -37,6 +38,8 @@ def _beside(op: Target, case: ConvCase, **options: str) -> tuple[nn.Module, nn.M
         return made
 
     ours, theirs = build(op.module_class), build(nn.Conv2d)
+    if not hasattr(ours, "weight") or parametrize.is_parametrized(ours):
+        raise Unsupported("its parameters are not called as nn.Conv2d's, so that it exchanges no state dict with it")
     operands = Operands(case)
     with torch.no_grad():
         theirs.get_parameter("weight").copy_(operands.weight)
@@ -120,19 +123,32 @@ def _outputs_stay(op: Target, module: nn.Module, theirs: nn.Module, cases: list[
 
 @declare("modules", ("FW-ALL",), "PaddingModeIgnored", replace(_DEMAND, weight=0.5))
 def padding_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Each padding_mode that a module's constructor accepts pads as nn.Conv2d's does."""
+    """Each padding_mode that a module's constructor accepts pads as nn.Conv2d's does, forward and backward."""
+    case = _padded(op, case)
+    x, grad_output, norms = Operands(case).input.requires_grad_(), Operands(case).grad_output, Reference(case).norms
     for mode in _MODES:
         try:
             ours, theirs = _beside(op, case, padding_mode=mode)
-            right = theirs(Operands(case).input).detach()
-        except (OperatorError, Unsupported, RuntimeError):  # it refuses the mode, or torch refuses such a padding
+        except (OperatorError, Unsupported):
             if op.module_class is None:
                 raise
             continue
         op.guarded(ours.load_state_dict, theirs.state_dict())
         try:
-            output = tensor(op.guarded(ours, Operands(case).input))
+            output = tensor(op.guarded(ours, x))
         except (OperatorError, Unsupported):
             continue
-        norm = Reference(case).norms["output"]
-        yield Equation(f"output for padding_mode={mode!r}", output.detach(), right, norm=norm)
+        right = theirs(x)
+        yield Equation(f"output for padding_mode={mode!r}", output.detach(), right.detach(), norm=norms["output"])
+        found = op.guarded(torch.autograd.grad, output, (x, ours.weight), grad_output)
+        expected = torch.autograd.grad(right, (x, theirs.get_parameter("weight")), grad_output)
+        for role, ours_grad, grad in zip(("input", "weight"), found, expected, strict=True):
+            yield Equation(f"grad_{role} for padding_mode={mode!r}", ours_grad, grad, norm=norms[role])
+
+
+def _padded(op: Target, case: ConvCase) -> ConvCase:
+    """The case with some padding, if the domain has any, and with an image that every mode can pad by as much."""
+    wider = case if any(map(any, case.geometry.pads)) else case.with_geometry(padding=(1 + case.seed % 2, 1))
+    roomy = tuple(max(size, 1 + max(p)) for size, p in zip(wider.geometry.input_size, wider.geometry.pads, strict=True))
+    wider = wider.with_geometry(input_size=roomy)
+    return wider if op.domain.allows(wider) else case

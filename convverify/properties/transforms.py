@@ -18,7 +18,7 @@ from convverify.case import ConvCase
 from convverify.comparison import HALF_GROWTH, TRANSFORM_GROWTH, Equation, gamma, unit_roundoff
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
-from convverify.properties.calls import equations, geometry_arguments, observe, tensor
+from convverify.properties.calls import call, equations, geometry_arguments, observe, tensor
 from convverify.reference import Reference
 from convverify.target import Target, Unsupported
 
@@ -143,17 +143,28 @@ def func_grad_is_backward(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("transforms", ("RB-1",), "autocast_bias_lost", replace(_REAL, autocast=True), refusal=Refusal.ALLOWED)
 def autocast_rounds_no_worse(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Under autocast to bfloat16 results are within bfloat16's rounding bound, forward and backward."""
-    with torch.autocast("cpu" if case.device == "cpu" else "cuda", torch.bfloat16):
+    """Under autocast to bfloat16 results are within bfloat16's rounding bound, also after the weight has changed."""
+    with _autocast(case):
         seen = observe(op, case)
         found = {"output": seen.output, **seen.grads(seen.operands.grad_output.to(seen.output.dtype))}
-    for equation in equations(case, Reference(case), found):
-        # operands, output and result are each rounded to bfloat16 once
-        slack = (gamma(4, torch.bfloat16) + gamma(equation.terms, torch.bfloat16)) / gamma(1, torch.float32)
-        yield Equation(
-            f"{equation.what} under autocast", equation.actual.float(), equation.expected, exact=False,
-            terms=int(slack) + 1, magnitude=equation.magnitude, norm=equation.norm * _COARSER,
-        )  # fmt: skip
+    with torch.no_grad():
+        for role in ("weight", "bias"):
+            if role in seen.leaves:
+                seen.leaves[role].neg_()
+    with _autocast(case):
+        negated = {"output": call(op, case, seen.leaves).neg()}
+    for what, results in (("", found), (" of a negated weight", negated)):
+        for equation in equations(case, Reference(case), results):
+            # operands, output and result are each rounded to bfloat16 once
+            slack = (gamma(4, torch.bfloat16) + gamma(equation.terms, torch.bfloat16)) / gamma(1, torch.float32)
+            yield Equation(
+                f"{equation.what}{what} under autocast", equation.actual.float(), equation.expected, exact=False,
+                terms=int(slack) + 1, magnitude=equation.magnitude, norm=equation.norm * _COARSER,
+            )  # fmt: skip
+
+
+def _autocast(case: ConvCase) -> torch.autocast:
+    return torch.autocast("cpu" if case.device == "cpu" else "cuda", torch.bfloat16)
 
 
 @declare(
