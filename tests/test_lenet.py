@@ -228,6 +228,26 @@ def made(losses: list[float], accuracy: float = 90.0, **settings: Any) -> Record
     return Record(asked, facts, {"python": "3"}, {"torch": torchs, "convverify": rival}, [twin], rival)
 
 
+def test_the_learning_rate_falls_to_zero_where_asked(data: Mnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    own = contender.Contender.step
+
+    def step(self: contender.Contender, images: Tensor, labels: Tensor, rate: float) -> tuple[float, float]:
+        rates.append(rate)
+        result = own(self, images, labels, rate)
+        assert self.optimizer.param_groups[0]["lr"] == rate
+        return result
+
+    monkeypatch.setattr(lenet, "BATCH", BATCH)
+    monkeypatch.setattr(lenet, "TWINS", 1)
+    monkeypatch.setattr(contender.Contender, "step", step)
+    for decay, falling in ((False, [1.0, 1.0, 1.0]), (True, [1.0, 2 / 3, 1 / 3])):
+        rates.clear()
+        lenet.train(Settings(variants=("torch",), decay=decay), data)
+        everyone = [contender.LEARNING_RATE * share for share in falling for _ in ("torch", "twin", "control")]
+        assert rates == pytest.approx(everyone)
+
+
 def test_the_bound_never_shrinks() -> None:
     assert made([2.0, 1.0]).bound() == pytest.approx([MARGIN * 0.01] * 2, rel=1e-4)
 
@@ -246,10 +266,12 @@ def test_accuracy_is_judged_on_a_full_run_only() -> None:
         "convverify: accuracy differs by -0.30 points, must be within 0.20"
     ]
     wide = made([2.0, 1.0], 89.7)
-    wide.twins[0].accuracies = [90.31]
+    wide.twins[0].accuracies = [90.16]
     assert wide.disagreements() == []
     assert wide.verdict is Verdict.INCONCLUSIVE
-    assert "more than 0.2; torch's own twins differ by up to 0.31" in wide.drifts()[0]
+    assert "more than 0.2; torch and its twins differ by up to 0.16" in wide.drifts()[0]
+    wide.twins[0].accuracies = [90.14]
+    assert wide.disagreements() == ["convverify: accuracy differs by -0.30 points, must be within 0.28"]
     assert made([2.0, 1.0], 80.0, subset=2).verdict is Verdict.AGREE
     assert made([2.0, 1.0], 80.0, epochs=2).verdict is Verdict.AGREE
 

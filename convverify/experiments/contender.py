@@ -16,6 +16,7 @@ from convverify.experiments.network import Basis, Decisions, Layers, LeNet, Stat
 from convverify.experiments.record import Trace
 
 _EVALUATED_AT_ONCE = 250
+LEARNING_RATE = 0.01
 
 
 class Contender:
@@ -32,11 +33,12 @@ class Contender:
         self.model.load_state_dict(start if basis is None else basis.into(start))
         self.basis = basis
         self.arithmetic = plain_arithmetic if plain else nullcontext
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE, momentum=0.9, weight_decay=1e-4)
         self.trace = Trace()
 
-    def step(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    def step(self, images: Tensor, labels: Tensor, rate: float = LEARNING_RATE) -> tuple[float, float]:
         """Train on one batch; returns the loss and the seconds taken."""
+        self.optimizer.param_groups[0]["lr"] = rate
         if self.basis is not None:
             images, labels = self.basis.batch(images, labels)
         self.model.train()

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from convverify import environment
-from convverify.experiments.contender import Contender, batches, largest_difference, largest_entry
+from convverify.experiments.contender import (
+    LEARNING_RATE,
+    Contender,
+    batches,
+    largest_difference,
+    largest_entry,
+)
 from convverify.experiments.mnist import DataError, Mnist, Samples
 from convverify.experiments.network import (
     VARIANTS,
@@ -45,8 +51,8 @@ class Race:
         self.control = Contender((Tf32Layer, Tf32Layer), start, device)
         self.steps = 0
 
-    def step(self, images: Tensor, labels: Tensor) -> None:
-        """Train everyone on one batch. What is measured is kept only once all are through."""
+    def step(self, images: Tensor, labels: Tensor, rate: float) -> None:
+        """Train everyone on one batch, at a learning rate. What is measured is kept only once all are through."""
         names = list(self.variants)
         first = self.steps % len(names)  # each in turn goes first, so that no one always finds a warm cache
         running = [self.variants[name] for name in names[first:] + names[:first]]
@@ -55,7 +61,7 @@ class Race:
         before = torchs.snapshot() if judged else {}
         decisions = torchs.model.decisions(images) if judged else None
         others = [*self.twins, self.control] if judged else self.twins[:FINALISTS]
-        measured = [(contender.trace, *contender.step(images, labels)) for contender in [*running, *others]]
+        measured = [(contender.trace, *contender.step(images, labels, rate)) for contender in [*running, *others]]
         yardstick = torchs.weights()
         strays = [(c.trace, largest_difference(c.weights(), yardstick)) for c in [*running, self.twins[0]]]
         local = self._local(before, images, labels, decisions) if decisions else []
@@ -141,7 +147,8 @@ def _run(race: Race, settings: Settings, train_half: Samples, test_half: Samples
     for epoch in range(1, settings.epochs + 1):
         shuffled = torch.randperm(size, generator=order)
         for images, labels in batches(train_half, shuffled, BATCH, settings.device):
-            race.step(images, labels)
+            left = 1 - race.steps / total if settings.decay else 1.0
+            race.step(images, labels, left * LEARNING_RATE)
             progress(f"epoch {epoch} of {settings.epochs}", race.steps, total)
         progress(f"epoch {epoch}: accuracy", race.steps, total)
         race.evaluate(test_half, settings.device)

@@ -14,6 +14,9 @@ JUDGED_STEPS = 100
 # strays beyond the other twins, which is the figure to hold it against.
 MARGIN = 4.0
 ACCURACY_POINTS = 0.2
+# How far a variant may end from torch, in widest gaps of five runs of torch's: were it a sixth and accuracies normal,
+# it would end farther in 1.4 % of all experiments (two million drawn). Beyond the widest gap itself it ends in 13.6 %.
+ACCURACY_MARGIN = 2.0
 _UNIT_ROUNDOFF = 2.0**-24  # of float32, in which every loss is rounded once more
 
 
@@ -35,6 +38,7 @@ class Settings:
     variants: tuple[str, ...] = ("torch", "convverify", "first", "article")
     device: str = "cpu"
     seed: int = 0
+    decay: bool = False
 
 
 @dataclass
@@ -145,8 +149,14 @@ class Record:
 
     @property
     def accuracy_limit(self) -> float:
-        """ACCURACY_POINTS, or what rounding alone does: the widest gap of a twin that trained to the end."""
-        return max([ACCURACY_POINTS, *map(abs, self.twin_gaps())])
+        """ACCURACY_POINTS, or what rounding alone does: ACCURACY_MARGIN times the widest gap of torch and its twins."""
+        return max(ACCURACY_POINTS, ACCURACY_MARGIN * self.twin_spread)
+
+    @property
+    def twin_spread(self) -> float:
+        """The widest gap between any two of torch and its twins that trained to the end, in points."""
+        gaps = [0.0, *self.twin_gaps()]
+        return max(gaps) - min(gaps)
 
     def twin_gaps(self) -> list[float]:
         """The points of final accuracy of torch's twins above torch's."""
@@ -191,7 +201,7 @@ class Record:
             if self.judges_accuracy and gap is not None and ACCURACY_POINTS < abs(gap) - 1e-9 <= self.accuracy_limit:
                 found.append(
                     f"{name}: accuracy differs by {gap:+.2f} points, more than {ACCURACY_POINTS}; "
-                    f"torch's own twins differ by up to {self.accuracy_limit:.2f}"
+                    f"torch and its twins differ by up to {self.twin_spread:.2f}"
                 )
         return found
 

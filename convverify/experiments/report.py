@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from convverify.experiments.record import ACCURACY_POINTS, JUDGED_STEPS, MARGIN, Record, Trace, Verdict
+from convverify.experiments.record import (
+    ACCURACY_MARGIN,
+    ACCURACY_POINTS,
+    JUDGED_STEPS,
+    MARGIN,
+    Record,
+    Trace,
+    Verdict,
+)
 
 PAGE, NUMBERS, FIGURE = "report.md", "report.json", "curves.svg"
 
@@ -89,7 +97,7 @@ def render(record: Record, figure: bool) -> str:
         twin_shares=record.twin_shares(), twin_gaps=record.twin_gaps(), local_bounds=record.local_bounds(),
         control=_row("control", "", record, record.control),
         control_step=record.first_outside(record.control.losses),
-        limits={"steps": JUDGED_STEPS, "margin": MARGIN, "points": ACCURACY_POINTS},
+        limits={"steps": JUDGED_STEPS, "margin": MARGIN, "points": ACCURACY_POINTS, "spreads": ACCURACY_MARGIN},
     )  # fmt: skip
 
 
