@@ -1,5 +1,6 @@
 """One witness a mutant: the circumstance in which it is wrong."""
 
+import copy
 from typing import Any
 
 import torch
@@ -181,6 +182,13 @@ def _replicated(kind: Any, x: torch.Tensor = _ROW) -> torch.Tensor:
     return module(x)
 
 
+def _hooked(module: nn.Module) -> list[torch.Tensor]:
+    seen: list[torch.Tensor] = []
+    module.register_forward_hook(lambda module, given, output: seen.append(output))
+    module(_ROW)
+    return seen
+
+
 def _evaluation_changes(module: nn.Module) -> bool:
     x = torch.ones(1, 1, 1, 1)
     return not torch.equal(module(x), module.eval()(x))
@@ -220,6 +228,9 @@ MODULES: dict[str, Witness] = {
     "PaddingWithoutGradient": lambda kind: _replicated(kind).requires_grad and not torch.equal(
         *(torch.autograd.functional.jacobian(lambda x, k=k: _replicated(k, x).sum(), _ROW) for k in (kind, nn.Conv2d))
     ),
+    "CopyWithoutPaddingMode": lambda kind: copy.deepcopy(kind(1, 1, 1, padding_mode="reflect")).padding_mode == "zeros",
+    "CopySharesParameters": lambda kind: (own := kind(1, 1, 1)).weight is copy.deepcopy(own).weight,
+    "HooksPassedBy": lambda kind: not _hooked(kind(1, 1, 1)),
     "EvaluationDiffers": lambda kind: _evaluation_changes(kind(1, 1, 1)),
     "QuietWeightKept": lambda kind: not _follows(kind(1, 1, 1)),
     "PlanOfTheFirstImage": lambda kind: not _grows(kind(1, 1, 1)),

@@ -389,6 +389,25 @@ def test_what_holds_without_onednn_is_not_judged_in_half_precision_alone():
     assert torch.backends.mkldnn.enabled
 
 
+def test_what_onednn_fails_at_random_is_not_judged_where_it_reads_what_nobody_wrote():
+    calls: list[int] = []
+
+    def library_fails_once(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        calls.append(1)
+        output = operators.torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
+        return output * 2 if len(calls) == 1 else output
+
+    prop = named("low_precision_is_exact")
+    for size, kind in (("5x2", "unsupported"), ("5x4", "unequal")):  # one column, and two
+        case = ConvCase.parse(
+            f"n1 c1->1 i{size} k2x2 s3x2 p0x0 d1x1 g1 bfloat16 cpu layout=contiguous values=integers seed=1"
+        )
+        calls.clear()
+        found = examine(prop, Target(library_fails_once), case)
+        assert found.kind is Kind.UNEQUAL
+        assert excused(prop, Target(library_fails_once), case, found).kind.value == kind
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -67,12 +68,33 @@ class PaddingWithoutGradient(nn.Conv2d):
         return torch.conv2d(inside + border, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
+class CopyWithoutPaddingMode(nn.Conv2d):
+    """What is copied or pickled comes back with padding_mode='zeros'."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "padding_mode": "zeros"})  # type: ignore[no-untyped-call]
+
+
+class CopySharesParameters(nn.Conv2d):
+    """A deep copy has the parameters of the original, and changes them when it learns."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CopySharesParameters:
+        return copy.copy(self)
+
+
 class EvaluationDiffers(nn.Conv2d):
     """In evaluation the output is scaled by 1 + 2**-12."""
 
     def forward(self, input: Tensor) -> Tensor:
         output = super().forward(input)
         return output if self.training else output * (1 + 2**-12)
+
+
+class HooksPassedBy(nn.Conv2d):
+    """A call goes straight to forward: no hook is called."""
+
+    def __call__(self, input: Tensor) -> Tensor:
+        return self.forward(input)
 
 
 class QuietWeightKept(nn.Conv2d):
@@ -105,10 +127,12 @@ def _mutant(kind: type[nn.Module], caught_by: str = "module_equals_nn_conv2d") -
 
 
 dilation_lost, weight_renamed, bias_halved = map(_mutant, (DilationLost, WeightRenamed, BiasHalved))
-padding_mode_ignored, padding_axes_exchanged, padding_without_gradient = (
+padding_mode_ignored, padding_axes_exchanged, padding_without_gradient, copy_without_padding_mode = (
     _mutant(kind, "padding_modes_equal_nn_conv2d")
-    for kind in (PaddingModeIgnored, PaddingAxesExchanged, PaddingWithoutGradient)
+    for kind in (PaddingModeIgnored, PaddingAxesExchanged, PaddingWithoutGradient, CopyWithoutPaddingMode)
 )
+copy_shares_parameters = _mutant(CopySharesParameters, "module_inputs_may_change")
 evaluation_differs = _mutant(EvaluationDiffers, "module_modes_equal_nn_conv2d")
+hooks_passed_by = _mutant(HooksPassedBy, "module_modes_equal_nn_conv2d")
 quiet_weight_kept = _mutant(QuietWeightKept, "module_modes_equal_nn_conv2d")
 plan_of_the_first_image = _mutant(PlanOfTheFirstImage, "module_inputs_may_change")

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
@@ -38,7 +37,7 @@ def _beside(op: Target, case: ConvCase, **options: str) -> tuple[nn.Module, nn.M
         return made
 
     ours, theirs = build(op.module_class), build(nn.Conv2d)
-    if not hasattr(ours, "weight") or parametrize.is_parametrized(ours):
+    if "weight" not in dict(ours.named_parameters()):
         raise Unsupported("its parameters are not called as nn.Conv2d's, so that it exchanges no state dict with it")
     operands = Operands(case)
     with torch.no_grad():
@@ -70,7 +69,7 @@ def module_equals_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("modules", ("FW-ALL",), "EvaluationDiffers", _DEMAND)
 def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """In training and in evaluation, and after its parameters have changed, a module computes with what they are."""
+    """In training and in evaluation a module computes with its parameters as they are, and calls its hooks."""
     ours, theirs = _beside(op, case)
     op.guarded(ours.load_state_dict, theirs.state_dict())
     reference = Reference(case)
@@ -80,7 +79,11 @@ def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equatio
         mode = "in training" if training else "in evaluation"
         with torch.no_grad():
             for sign, what in ((1, "output"), (-1, "output of negated parameters")):
+                hooked: list[Tensor] = []
+                handle = ours.register_forward_hook(lambda module, given, output, seen=hooked: seen.append(output))
                 output = tensor(op.guarded(ours, x))
+                handle.remove()
+                yield Equation(f"calls of a forward hook, {mode}", len(hooked), 1)
                 yield Equation(f"{what}, {mode}", output, sign * right, norm=reference.norms["output"])
                 for parameter in ours.parameters():
                     parameter.neg_()
@@ -91,13 +94,14 @@ def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equatio
 
 @declare("modules", ("FW-ALL", "GW-ALL"), "PlanOfTheFirstImage", _DEMAND)
 def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """One module answers inputs of other values, image sizes and batches in turn, each rightly, as does its copy."""
+    """One module answers inputs of other values, sizes and batches in turn, as does its copy, which shares nothing."""
     ours, theirs = _beside(op, case)
     op.guarded(ours.load_state_dict, theirs.state_dict())
     g = case.geometry
     larger = case.with_geometry(input_size=tuple(size + 1 + axis for axis, size in enumerate(g.input_size)))
     others = (case, replace(case, seed=case.seed + 2), larger, case.with_geometry(batch=g.batch + 1), case)
-    for module in (ours, op.guarded(copy.deepcopy, ours)):
+    copied = op.guarded(copy.deepcopy, ours)
+    for module in (ours, copied):
         yield from _outputs_stay(op, module, theirs, list(filter(op.domain.allows, others)))
         for other in filter(op.domain.allows, others):
             x, grad_output = Operands(other).input, Operands(other).grad_output
@@ -108,6 +112,11 @@ def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
             found = op.guarded(torch.autograd.grad, output, module.weight, grad_output)[0]
             expected = torch.autograd.grad(right, theirs.get_parameter("weight"), grad_output)[0]
             yield Equation(f"grad_weight for an input of {list(x.shape)}", found, expected, norm=norm)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.add_(1)
+    for name, parameter in theirs.named_parameters():
+        yield Equation(f"{name} after its copy has changed", ours.get_parameter(name).detach(), parameter.detach())
 
 
 def _outputs_stay(op: Target, module: nn.Module, theirs: nn.Module, cases: list[ConvCase]) -> Iterator[Equation]:
@@ -123,7 +132,7 @@ def _outputs_stay(op: Target, module: nn.Module, theirs: nn.Module, cases: list[
 
 @declare("modules", ("FW-ALL",), "PaddingModeIgnored", replace(_DEMAND, weight=0.5))
 def padding_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Each padding_mode that a module's constructor accepts pads as nn.Conv2d's does, forward and backward."""
+    """Each padding_mode that a module's constructor accepts pads as nn.Conv2d's does, and its copy's."""
     case = _padded(op, case)
     x, grad_output, norms = Operands(case).input.requires_grad_(), Operands(case).grad_output, Reference(case).norms
     for mode in _MODES:
@@ -134,16 +143,18 @@ def padding_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equati
                 raise
             continue
         op.guarded(ours.load_state_dict, theirs.state_dict())
-        try:
-            output = tensor(op.guarded(ours, x))
-        except (OperatorError, Unsupported):
-            continue
         right = theirs(x)
-        yield Equation(f"output for padding_mode={mode!r}", output.detach(), right.detach(), norm=norms["output"])
-        found = op.guarded(torch.autograd.grad, output, (x, ours.weight), grad_output)
         expected = torch.autograd.grad(right, (x, theirs.get_parameter("weight")), grad_output)
-        for role, ours_grad, grad in zip(("input", "weight"), found, expected, strict=True):
-            yield Equation(f"grad_{role} for padding_mode={mode!r}", ours_grad, grad, norm=norms[role])
+        for module, whose in ((ours, ""), (op.guarded(copy.deepcopy, ours), " of a copy")):
+            try:
+                output = tensor(op.guarded(module, x))
+            except (OperatorError, Unsupported):
+                continue
+            what = f"for padding_mode={mode!r}{whose}"
+            yield Equation(f"output {what}", output.detach(), right.detach(), norm=norms["output"])
+            found = op.guarded(torch.autograd.grad, output, (x, module.weight), grad_output)
+            for role, gradient, grad in zip(("input", "weight"), found, expected, strict=True):
+                yield Equation(f"grad_{role} {what}", gradient, grad, norm=norms[role])
 
 
 def _padded(op: Target, case: ConvCase) -> ConvCase:
