@@ -8,6 +8,7 @@ from test_mutants_cases import GENERAL, ORDINARY, derivatives, operands, same, t
 
 from convverify.mutants import CONTROLS
 from convverify.mutants.base import Control
+from convverify.target import Target
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CASES = (
@@ -35,9 +36,15 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+def _operator(control: Control) -> Any:
+    """The control; a module class as the function that it is asked as."""
+    op: Any = control.make()
+    return Target(op).call if issubclass(op if isinstance(op, type) else object, torch.nn.Module) else op
+
+
 def _answers(control: Control, tensors: list[Any], options: Any, order: int) -> bool:
     """Whether the control answers at all; if so it must be right."""
-    op: Any = control.make()
+    op: Any = _operator(control)
     if control.name == "once_differentiable" and order > 1:
         return False
     if isinstance(op, type):  # an autograd.Function of input and weight, of a narrow domain
@@ -68,7 +75,7 @@ def test_control_is_right_to_second_order(control: Control):
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda c: c.name)
 def test_control_refuses_what_torch_refuses(control: Control):
-    op = control.make()
+    op = _operator(control)
     if isinstance(op, type):
         return
     for shapes, options in REFUSED:
@@ -78,7 +85,7 @@ def test_control_refuses_what_torch_refuses(control: Control):
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda c: c.name)
 def test_control_takes_an_image_without_batch(control: Control):
-    op: Any = control.make()
+    op: Any = _operator(control)
     if isinstance(op, type) or control.name == "batched_only":
         pytest.skip("takes batches only")
     x, w = torch.randn(2, 5, 5), torch.randn(3, 2, 3, 3)
@@ -127,7 +134,7 @@ WAYS = (_jvp, _vmap, _per_sample, _inference, _channels_last, _meta, _autocast)
 def test_control_is_right_in_other_ways_of_calling_or_refuses(control: Control, way: Any):
     if control.name == "library_custom_op" and way is _jvp:
         pytest.skip("torch itself drops tangents, without a word, at every op of torch.library")
-    op: Any = control.make()
+    op: Any = _operator(control)
     if isinstance(op, type):
         pytest.skip("an autograd.Function of two arguments")
     tensors, _ = operands("n2 c2->3 i6x5 k3x3 s1x1 p0x0 d1x1 g1")

@@ -140,7 +140,7 @@ GEOMETRY: dict[str, Witness] = {
     "stride_averages": out("n1 c1->1 i6x6 k2x2 s2x2 p0x0 d1x1 g1"),
     "padded_by_reflection": out(),
     "padded_by_edge": out(),
-    "padded_replicatedly": out(),
+    "padded_circularly": out(),
     "padded_in_front_only": out(),
     "padding_beyond_the_kernel": out("n1 c1->1 i4x4 k1x2 s1x1 p0x2 d1x1 g1"),
     "same_shifted_for_even_kernels": out("n1 c1->1 i4x5 k2x4 s1x1 psame d1x1 g1"),

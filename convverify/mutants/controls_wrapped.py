@@ -35,7 +35,7 @@ with warnings.catch_warnings():
 def scripted_taps(p: Problem) -> Tensor:
     """A sum over taps compiled by TorchScript, whose outputs require a gradient even under no_grad."""
     result: Tensor = _scripted(p.x, p.w, list(p.stride), list(p.dilation), p.groups, list(p.size))
-    return result
+    return result.to(p.x.dtype)  # whose sum is float32 under autocast
 
 
 @control()
