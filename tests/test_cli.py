@@ -304,3 +304,10 @@ def test_interrupt_leaves_a_report_in_which_the_rest_is_not_run(tmp_path: Path):
     assert run.results[-1].outcome is Outcome.NOT_RUN
     assert run.results[-1].reason == "interrupted"
     assert run.outcome is Outcome.INCONCLUSIVE
+
+
+def test_mutants_keeps_no_matrix_of_a_part():
+    for part in ("kernel_flipped", "--no-controls", "--fail-fast"):
+        done = CliRunner().invoke(main, ["mutants", "--write", part])
+        assert done.exit_code == 2, part
+        assert "leave nothing out" in done.output

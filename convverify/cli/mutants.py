@@ -47,13 +47,13 @@ def command(
             refuse(f"there is no mutant or control {name!r}; reports/mutants/report.md lists them")
     if write and (names or not controls or fail_fast):
         refuse("--write keeps the whole matrix of all mutants and controls: name none, and leave nothing out")
-    wanted = names or tuple(known)
+    kinds = ("mutant", "control") if controls else ("mutant",)
+    wanted = [name for name in names or known if known[name] in kinds]
     found: dict[str, list[Entry]] = {"mutant": [], "control": []}
     console = Console(stderr=True)
-    kinds = ("mutant", "control") if controls else ("mutant",)
     interrupted = False
     with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("verifying", total=sum(known[name] in kinds for name in wanted))
+        task = bar.add_task("verifying", total=len(wanted))
         try:
             for kind in kinds:
                 chosen = [name for name in wanted if known[name] == kind]
