@@ -13,8 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from test_isolation import operator_file
 
+from convverify import kill_matrix
 from convverify.cli import COMMANDS, main
 from convverify.cli.verify import folder_name
+from convverify.kill_matrix import Entry
 from convverify.results import Outcome, Run
 
 ONE = ("--budget", "quick", "--property", "forward_equals_torch")
@@ -311,3 +313,37 @@ def test_mutants_keeps_no_matrix_of_a_part():
         done = CliRunner().invoke(main, ["mutants", "--write", part])
         assert done.exit_code == 2, part
         assert "leave nothing out" in done.output
+
+
+def test_mutants_refuses_a_name_that_it_does_not_know():
+    assert_refused(convverify("mutants", "kernel_floppy"), "there is no mutant or control 'kernel_floppy'")
+
+
+@pytest.mark.parametrize(
+    ("name", "caught_by", "code", "said"),
+    [
+        ("kernel_flipped", ("a_property",), 0, "1 of 1 mutants caught"),
+        ("kernel_flipped", (), 1, "not: kernel_flipped"),
+        ("loop_over_taps", (), 0, "1 controls, 0 blamed: none"),
+        ("loop_over_taps", ("a_property",), 1, "blamed by a_property"),
+    ],
+)
+def test_mutants_fails_for_a_survivor_and_for_a_blamed_control(name, caught_by, code, said, monkeypatch):
+    entry = Entry(name, "", "falsified" if caught_by else "passed", caught_by, 1.0, 1.0 if caught_by else None)
+    monkeypatch.setattr(kill_matrix, "measure", lambda names, *_: iter([entry] if names else []))
+    done = convverify("mutants", name)
+    assert done.exit_code == code
+    assert said in done.stdout
+
+
+def test_interrupted_mutants_show_what_was_measured_and_write_nothing(monkeypatch, tmp_path):
+    def measure(names, *_):
+        yield Entry(names[0], "", "falsified", ("a_property",), 1.0, 1.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kill_matrix, "measure", measure)
+    done = convverify("mutants", "--write", "--out", str(tmp_path / "out"))
+    assert done.exit_code == 3
+    assert "1 of 1 mutants caught" in done.stdout
+    assert "nothing was written" in done.stderr
+    assert not (tmp_path / "out").exists()
