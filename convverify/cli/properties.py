@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(as_json: bool) -> None:
-    """List the properties: what each states, the theorems it rests on, a mutant that it catches."""
+    """List the properties by family: what each states, the theorems it rests on, a mutant that it catches."""
     from convverify.properties import CATALOGUE  # noqa: PLC0415 - imports torch
 
     if as_json:
@@ -22,9 +22,11 @@ def command(as_json: bool) -> None:
         ]
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    table = Table(title=f"{len(CATALOGUE)} properties")
-    for heading in ("family", "property", "statement", "rests on", "catches"):
-        table.add_column(heading, overflow="fold")
-    for prop in CATALOGUE:
-        table.add_row(prop.family, prop.name, prop.statement, ", ".join(prop.cites), prop.kills)
-    Console().print(table)
+    width = min(shutil.get_terminal_size().columns, 110)
+    click.echo(f"{len(CATALOGUE)} properties")
+    for family, members in itertools.groupby(CATALOGUE, lambda prop: prop.family):
+        click.secho(f"\n{family}", bold=True)
+        for prop in members:
+            click.echo(f"  {prop.name}")
+            for line in (prop.statement, f"rests on {', '.join(prop.cites)}; catches {prop.kills}"):
+                click.echo(click.wrap_text(line, width, " " * 4, " " * 4))
