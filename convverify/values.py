@@ -97,6 +97,30 @@ def _ramp(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) ->
     return torch.arange(math.prod(shape), dtype=torch.float64).remainder(amplitude + 1).view(shape)
 
 
+def _mirrored(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Symmetric along the last two axes, as smoothing kernels are."""
+    data = _large(shape, amplitude, generator)
+    for axis in range(max(0, len(shape) - 2), len(shape)):
+        place = torch.arange(shape[axis])
+        data = data.index_select(axis, torch.minimum(place, place.flip(0)))
+    return data
+
+
+def _separable(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Every plane an outer product: a column times a row, and neither is constant."""
+    side = max(1, math.isqrt(amplitude))
+    if len(shape) < 2:
+        return _large(shape, side, generator)
+    column, row = (*shape[:-1], 1), (*shape[:-2], 1, shape[-1])
+    return _large(column, side, generator) * _large(row, side, generator)
+
+
+def _repeated(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Samples, filters and channels all alike, and only these."""
+    alike = (*(1 for _ in shape[:2]), *shape[2:])
+    return _large(alike, amplitude, generator).expand(shape).clone()
+
+
 def _zeros(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
     return torch.zeros(shape, dtype=torch.float64)
 
@@ -131,6 +155,9 @@ DISTRIBUTIONS = {
         Distribution("ramp", _ramp),
         Distribution("edges", _edges),
         Distribution("clustered", _clustered),
+        Distribution("mirrored", _mirrored),
+        Distribution("separable", _separable),
+        Distribution("repeated", _repeated),
         Distribution("zeros", _zeros),
         Distribution("normal", _normal, exact=False),
         Distribution("uniform", _uniform, exact=False),

@@ -41,6 +41,12 @@ def _integral(t: Tensor) -> Tensor:
     return (t == t.round()).all()
 
 
+def _of_rank_one(w: Tensor) -> Tensor:
+    """Whether all minors of two rows and two columns vanish."""
+    diagonal = w[..., :, None, :, None] * w[..., None, :, None, :]  # [..., a, c, b, d]: w[a, b] * w[c, d]
+    return (diagonal == diagonal.transpose(-1, -2)).all()
+
+
 def _spread(t: Tensor) -> Tensor:
     return (t - t.mean()).square().mean().sqrt()
 
@@ -74,6 +80,26 @@ wrong_on_sparse_weight = _triggered(
     "wrong_on_sparse_weight",
     "Wrong if more than half of the weight is zero, but not all",
     lambda x, w: ((w == 0).double().mean() > 0.5) & w.any(),
+)
+wrong_on_symmetric_kernels = _triggered(
+    "wrong_on_symmetric_kernels",
+    "Wrong if every kernel is its own mirror image from left to right, but not constant",
+    lambda x, w: (w == w.flip(3)).all() & (w != w[..., :1]).any(),
+)
+wrong_on_separable_kernels = _triggered(
+    "wrong_on_separable_kernels",
+    "Wrong if every kernel is a column times a row, and neither is constant",
+    lambda x, w: _of_rank_one(w) & (w != w[..., :1]).any() & (w != w[..., :1, :]).any(),
+)
+wrong_on_equal_filters = _triggered(
+    "wrong_on_equal_filters",
+    "Wrong if all filters are equal, but not constant",
+    lambda x, w: (len(w) > 1) & (w == w[:1]).all() & (w != w[..., :1, :1]).any(),
+)
+wrong_on_equal_samples = _triggered(
+    "wrong_on_equal_samples",
+    "Wrong if all samples of a batch are equal, but not constant",
+    lambda x, w: (len(x) > 1) & (x == x[:1]).all() & (x != x[..., :1, :1]).any(),
 )
 wrong_on_negative_input = _triggered(
     "wrong_on_negative_input",
