@@ -89,9 +89,10 @@ LAYERS = tuple(
         (
             "n1 c64->64 i14x14 k3x3 s1x1 p1x1 d1x1 g1",
             "n2 c160->24 i7x9 k3x3 s1x1 p1x1 d1x1 g1",  # more than 1024 terms
-            "n1 c1100->8 i5x4 k1x1 s1x1 p0x0 d1x1 g1",
-            "n1 c8->1100 i4x5 k1x1 s1x1 p0x0 d1x1 g1",
-            "n1 c3->8 i112x96 k3x3 s2x2 p1x1 d1x1 g1",
+            "n1 c1700->8 i5x4 k1x1 s1x1 p0x0 d1x1 g1",
+            "n1 c8->1700 i4x5 k1x1 s1x1 p0x0 d1x1 g1",
+            "n1 c190->180 i2x1 k1x1 s1x1 p0x0 d1x1 g1",  # more than 2**15 weights
+            "n1 c3->8 i112x98 k3x3 s2x2 p1x1 d1x1 g1",  # more than 2**15 pixels
             "n1 c3->16 i65x130 k7x7 s2x2 p3x3 d1x1 g1",
             "n1 c96->96 i33x31 k3x3 s1x1 p1x1 d1x1 g96",
             "n1 c64->128 i28x27 k3x3 s2x2 p1x1 d1x1 g32",
@@ -139,6 +140,9 @@ _KINDS: tuple[tuple[tuple[int, ...], Callable[[int], Sizes]], ...] = (
     (_AROUND, lambda n: {"input_size": (3, n), "kernel_size": (2, min(n, 3)), "in_channels": 1}),
     (_up_to(130), lambda n: {
         "input_size": (n, n), "kernel_size": (min(n, 3),) * 2, "in_channels": 1, "out_channels": 1,
+    }),
+    ((5, 19, 60, 183, 257, 1025), lambda n: {  # a few windows of a large image, which every implementation is fast at
+        "input_size": (n, n), "kernel_size": (2, 2), "stride": (n // 4 + 1, n // 3), "in_channels": 1,
     }),
     (_up_to(130), lambda n: {"input_size": (n, n + 1), "in_channels": 1, "out_channels": 1}),
     (_up_to(65), lambda n: {"input_size": (n + 1, 3), "kernel_size": (n, 2), "in_channels": 1}),

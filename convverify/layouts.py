@@ -84,19 +84,10 @@ def _channels_cropped(data: Tensor) -> Tensor:
     return view
 
 
-def _expanded(data: Tensor) -> Tensor:
-    """One element seen everywhere, as the gradient of a sum is."""
-    return data[(slice(0, 1),) * data.dim()].clone().expand(data.shape)
-
-
-def _rows_expanded(data: Tensor) -> Tensor:
-    """One column seen in every column, as the gradient of a sum over rows is."""
-    return data[..., :1].clone().expand(data.shape)
-
-
-def _batch_expanded(data: Tensor) -> Tensor:
-    """One sample seen throughout the batch."""
-    return data[:1].clone().expand(data.shape)
+def _repeated(data: Tensor, *axes: int) -> Tensor:
+    """The first entry of some axes seen in all others, as the gradient of a sum over these is."""
+    first = tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(data.dim()))
+    return data[first].clone().expand(data.shape)
 
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -112,9 +103,11 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "channels_cropped": _channels_cropped,
     "offset": _offset,
     "channels_last_offset": _channels_last_offset,
-    "expanded": _expanded,
-    "rows_expanded": _rows_expanded,
-    "batch_expanded": _batch_expanded,
+    "expanded": lambda data: _repeated(data, *range(data.dim())),
+    "rows_expanded": lambda data: _repeated(data, data.dim() - 1),
+    "planes_expanded": lambda data: _repeated(data, *range(2, data.dim())),
+    "channels_expanded": lambda data: _repeated(data, 1),
+    "batch_expanded": lambda data: _repeated(data, 0),
 }
 
 

@@ -1,4 +1,4 @@
-"""Cases that are not drawn: those asked for, the corners, the sweeps and the layers, in the operator's domain."""
+"""Cases that are not drawn, in the operator's domain: those asked for, corners, sweeps, combinations, layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from convverify import corners
+from convverify import combinations, corners
 from convverify.case import ConvCase
 from convverify.demand import Demand
 from convverify.geometry import ConvGeometry, GeometryError
@@ -52,6 +52,8 @@ def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeom
         sweep = list(corners.sweep())
         for geometry in (*corners.milestones(), *rng.sample(sweep, math.ceil(len(sweep) * share))):
             yield _varied(geometry, rng) if rng.random() < VARIED else geometry
+    if demand.combinations:
+        yield from combinations.geometries(rng)
     if demand.large:
         some = rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * share))
         yield from sorted(some, key=Pace.size)  # so that what is too slow is known before it is run

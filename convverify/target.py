@@ -6,6 +6,7 @@ the verifier raises.
 
 from __future__ import annotations
 
+import dis
 import functools
 import importlib
 import importlib.util
@@ -78,7 +79,7 @@ class Target:
 
         Raises:
             Unsupported: it does not take an argument that is needed here, or says so itself.
-            OperatorError: it raised anything else.
+            OperatorError: it raised anything else, or something did inside it.
         """
         given = dict(zip(PARAMETERS, (input, weight, bias, stride, padding, dilation, groups), strict=True))
         for name, default in DEFAULTS.items():
@@ -97,6 +98,8 @@ class Target:
         except RuntimeError as error:
             out_of_memory = "DefaultCPUAllocator" in str(error)
             raise (Unsupported if out_of_memory else OperatorError)(_message(error)) from error
+        except (ValueError, TypeError, AssertionError) as error:
+            raise (Unsupported if _is_refusal(error) else OperatorError)(_message(error)) from error
         except BaseException as error:
             raise OperatorError(_message(error)) from error
 
@@ -263,6 +266,21 @@ def _name_of(operator: Any) -> str:
     if name is None:
         name, module = type(operator).__qualname__, type(operator).__module__
     return f"{module}:{name}" if module else str(name)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the operator's own code raised it, with something to say, as checks of arguments do.
+
+    What torch, numpy or Python itself raises is an accident.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or not str(error):
+        return False
+    raised = trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    package = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+    return raised and package not in {"torch", "numpy", *sys.stdlib_module_names}
 
 
 def _message(error: BaseException) -> str:

@@ -3,7 +3,7 @@ import torch
 
 from convverify.layouts import LAYOUTS, lay_out
 
-REPEATING = {"expanded", "rows_expanded", "batch_expanded"}
+REPEATING = {"expanded", "rows_expanded", "planes_expanded", "channels_expanded", "batch_expanded"}
 DATA = torch.arange(1.0, 2 * 3 * 4 * 5 + 1).view(2, 3, 4, 5)
 
 
@@ -35,6 +35,8 @@ def test_strides_by_name():
     assert lay_out(DATA, "offset").is_contiguous()
     assert lay_out(DATA, "expanded").stride() == (0, 0, 0, 0)
     assert lay_out(DATA, "rows_expanded").stride()[-1] == 0
+    assert lay_out(DATA, "planes_expanded").stride() == (3, 1, 0, 0)
+    assert lay_out(DATA, "channels_expanded").stride()[1] == 0
     assert lay_out(DATA, "batch_expanded").stride()[0] == 0
     assert lay_out(DATA, "contiguous") is DATA
 

@@ -2,6 +2,7 @@ import functools
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
@@ -118,7 +119,32 @@ def test_not_implemented_is_an_answer():
         Target(raising(NotImplementedError("no groups\nand more")))(X, K)
 
 
-@pytest.mark.parametrize("error", [ValueError("odd"), SystemExit(3), GeneratorExit(), RecursionError("deep")])
+@pytest.mark.parametrize(
+    "error", [ValueError("square kernels only"), TypeError("no strings"), AssertionError("groups must be 1")]
+)
+def test_an_argument_refused_with_a_reason_is_an_answer(error: Exception):
+    with pytest.raises(Unsupported, match=f"{type(error).__name__}: {error}"):
+        Target(raising(error))(X, K)
+
+
+def multiplied_by_a_wrong_matrix(input, weight):
+    return numpy.ones((2, 3)) @ numpy.ones((2, 3))
+
+
+def asserted_without_a_word(input, weight):
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "operator", [lambda x, w: int("three"), lambda x, w: x.unknown(), lambda x, w: len(3),
+                 multiplied_by_a_wrong_matrix, asserted_without_a_word],
+)  # fmt: skip
+def test_an_accident_inside_is_the_operators(operator):
+    with pytest.raises(OperatorError):
+        Target(operator)(X, K)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), SystemExit(3), GeneratorExit(), RecursionError("deep")])
 def test_any_other_error_is_the_operators(error: BaseException):
     with pytest.raises(OperatorError, match=type(error).__name__):
         Target(raising(error))(X, K)

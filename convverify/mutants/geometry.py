@@ -53,6 +53,18 @@ def stride_of_the_height_for_both(c: Call) -> Tensor:
     return _with(c, stride=(c.conf.stride[0],) * 2)
 
 
+@mutant("options_combine")
+@operator
+def pointwise_stride_of_the_height(c: Call) -> Tensor:
+    """A 1x1 kernel without padding has a path of its own, which steps along both axes by the height's stride."""
+    (s, t), padding = c.conf.stride, c.conf.padding
+    if c.kernel != (1, 1) or any(padding) or s == t:
+        return c.torch()
+    width = c.input.shape[-1]
+    read = torch.arange((width - 1) // t + 1, device=c.input.device) * s % width
+    return c.torch(input=c.input[..., read], stride=(s, 1))
+
+
 @mutant("dilation_is_an_inflated_kernel")
 @operator
 def dilation_ignored(c: Call) -> Tensor:

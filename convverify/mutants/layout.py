@@ -151,6 +151,18 @@ def grad_output_expanded_misread() -> Operator:
 
 
 @stateful_mutant("grad_output_layout_is_irrelevant")
+def grad_output_of_pooling_misread() -> Operator:
+    """grad_output expanded over the image, as a sum over it gives it, is read at its first element only."""
+
+    def read(g: Tensor) -> Tensor:
+        if not concrete(g) or g.numel() < 2 or any(g.stride()[-2:]) or not any(g.stride()):
+            return g
+        return g[:1, :1].expand_as(g)
+
+    return _reading_grad_output(read)
+
+
+@stateful_mutant("grad_output_layout_is_irrelevant")
 def grad_output_channels_last_misread() -> Operator:
     """grad_output in channels_last memory is read as contiguous, for grad_weight alone."""
 

@@ -219,6 +219,18 @@ def bfloat16_loses_the_bias(c: Call) -> Tensor:
     return c.torch(bias=None) if c.input.dtype == torch.bfloat16 else c.torch()
 
 
+@mutant("single_products_round_either_way")
+@operator
+def bfloat16_truncated(c: Call) -> Tensor:
+    """In bfloat16 alone results are cut off, not rounded to the nearest number."""
+    if c.input.dtype != torch.bfloat16:
+        return c.torch()
+    bias = None if c.bias is None else c.bias.float()
+    out = c.torch(input=c.input.float(), weight=c.weight.float(), bias=bias)
+    cut = (out.detach().view(torch.int32) & ~0xFFFF).view(torch.float32)
+    return posing(out, cut).to(torch.bfloat16)
+
+
 @mutant("low_precision_is_exact")
 @operator
 def float16_last_channel(c: Call) -> Tensor:

@@ -57,6 +57,16 @@ def batch_index_in_sixteen_bits(c: Call) -> Tensor:
     return torch.cat([out[: 2**16], out[: len(out) - 2**16]])
 
 
+@mutant("every_size_is_right")
+@operator
+def offsets_in_sixteen_bits(c: Call) -> Tensor:
+    """Offsets into the input are kept in 15 bits: elements beyond 32768 are read from its beginning."""
+    x = c.input
+    if x.numel() <= 2**15:
+        return c.torch()
+    return c.torch(input=x.flatten()[torch.arange(x.numel(), device=x.device) % 2**15].view(x.shape))
+
+
 @mutant("large_layers_are_right")
 @operator
 def terms_beyond_a_thousand(c: Call) -> Tensor:

@@ -19,7 +19,8 @@ Check = Callable[[Target, ConvCase], Iterator[Equation]]
 class Refusal(Enum):
     """What an error of the operator means to a property.
 
-    `NotImplementedError` always means that the operator does not support the case.
+    `NotImplementedError` always means that the operator does not support the case, and so does a `ValueError`,
+    `TypeError` or `AssertionError` that it raises itself, with a reason.
     """
 
     FAULT = "any other error is a fault"

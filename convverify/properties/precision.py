@@ -16,6 +16,8 @@ from convverify.reference import Maps, Reference
 from convverify.target import Target, Unsupported
 
 _REAL = ("normal", "uniform", "wide")
+_POSITIONS = 12  # of a window along an axis, at least, where roundings are counted
+_ENOUGH, _EITHER_WAY = 24, "to the nearest, or either way"
 
 
 @declare("precision", ("RB-1",), "right_on_integers", Demand(values=_REAL, products=60_000, corners=True, weight=2))
@@ -100,6 +102,45 @@ def subnormals_survive(op: Target, case: ConvCase) -> Iterator[Equation]:
         small = (leaves[role].detach() * step).requires_grad_()
         output = call(op, case, {**leaves, role: small})
         yield Equation(f"output for subnormal {role}", output, reference.output * step)
+
+
+@declare(
+    "precision", ("RB-1",), "bfloat16_truncated",
+    Demand(dtypes=("bfloat16", "float16"), products=600, bias=False, weight=0.3, least=2), refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def single_products_round_either_way(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """In bfloat16 and float16 a single product that the format cannot hold is not always rounded the same way."""
+    room = zip(case.geometry.input_size, case.geometry.stride, strict=True)
+    larger = case.with_geometry(input_size=tuple(size + _POSITIONS * stride for size, stride in room))
+    if not op.domain.allows(larger):
+        raise Unsupported("it claims no image with room for some hundred windows")
+    seen, reference, bits = observe(op, larger), Reference(larger), EXACT_BITS[case.torch_dtype]
+    unit = 2.0**-bits
+    x = _odd(seen.leaves["input"], bits, case.seed) * unit
+    k = _odd(seen.leaves["weight"], bits, case.seed + 1) * _impulse(seen.leaves["weight"], case.seed) * unit
+    seen.leaves = {"input": x.requires_grad_(), "weight": k.requires_grad_()}
+    seen.output = call(op, larger, seen.leaves)
+    g, wide = _odd(seen.output, bits, case.seed + 2) * unit, reference.wide
+    found = {
+        "output": (seen.output, reference.maps.forward(wide(x), wide(k))),
+        "grad_input": (seen.grads(g, wrt=("input",))["input"], reference.maps.grad_input(wide(g), wide(k))),
+    }
+    for what, (actual, expected) in found.items():
+        yield Equation(f"shape of {what}", actual.shape, expected.shape)
+        yield Equation(f"way in which products in {what} are rounded", _way(actual, expected), _EITHER_WAY)
+
+
+def _way(actual: Tensor, exact: Tensor) -> str:
+    """How what is not the nearest number was rounded; a fair coin would fall like that once in 2^22."""
+    off = actual != exact.to(actual.dtype)
+    is_, should = actual.detach()[off].double(), exact[off]
+    if len(is_) < _ENOUGH:
+        return _EITHER_WAY
+    ways = {
+        "towards zero": is_.abs() < should.abs(), "away from zero": is_.abs() > should.abs(),
+        "down": is_ < should, "up": is_ > should,
+    }  # fmt: skip
+    return next((way for way, holds in ways.items() if holds.all()), _EITHER_WAY)
 
 
 def _odd(like: Tensor, bits: int, seed: int) -> Tensor:

@@ -37,6 +37,15 @@ def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
+    "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "pointwise_stride_of_the_height",
+    Demand(combinations=True, products=0, values=("integers", "large"), weight=5),
+)  # fmt: skip
+def options_combine(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Any three kinds of kernel, stride, padding, dilation, channels, batch and image met together: exact."""
+    yield from exact_results(op, case)
+
+
+@declare(
     "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "terms_beyond_a_thousand",
     Demand(products=3_000_000, values=("large", "bell"), large=True, weight=1.5),
 )  # fmt: skip
