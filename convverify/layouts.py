@@ -86,6 +86,8 @@ def _channels_cropped(data: Tensor) -> Tensor:
 
 def _repeated(data: Tensor, *axes: int) -> Tensor:
     """The first entry of some axes seen in all others, as the gradient of a sum over these is."""
+    if len(axes) == data.dim() and data.numel():  # from no axis at all, so that all strides are zero
+        return data[(0,) * data.dim()].clone().expand(data.shape)
     first = tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(data.dim()))
     return data[first].clone().expand(data.shape)
 

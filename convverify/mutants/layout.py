@@ -151,6 +151,16 @@ def grad_output_expanded_misread() -> Operator:
 
 
 @stateful_mutant("grad_output_layout_is_irrelevant")
+def grad_output_of_a_sum_taken_for_ones() -> Operator:
+    """grad_output whose strides are all zero is taken for ones, which that of `(3 * output).sum()` is not."""
+
+    def read(g: Tensor) -> Tensor:
+        return torch.ones_like(g) if concrete(g) and g.numel() and not any(g.stride()) else g
+
+    return _reading_grad_output(read)
+
+
+@stateful_mutant("grad_output_layout_is_irrelevant")
 def grad_output_of_pooling_misread() -> Operator:
     """grad_output expanded over the image, as a sum over it gives it, is read at its first element only."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 from torch import Tensor
 
 from convverify.mutants.base import Operator, mutant, stateful_mutant
-from convverify.mutants.toolkit import Call, Conf, grad_input, grad_weight, operator, posing, with_parts
+from convverify.mutants.toolkit import Call, Conf, concrete, grad_input, grad_weight, operator, posing, with_parts
 
 WIDE = (torch.float32, torch.float64)
 
@@ -229,6 +231,26 @@ def bfloat16_truncated(c: Call) -> Tensor:
     out = c.torch(input=c.input.float(), weight=c.weight.float(), bias=bias)
     cut = (out.detach().view(torch.int32) & ~0xFFFF).view(torch.float32)
     return posing(out, cut).to(torch.bfloat16)
+
+
+@mutant("single_products_round_either_way")
+@operator
+def bfloat16_rounded_at_random(c: Call) -> Tensor:
+    """In bfloat16 alone results are rounded up or down by a draw of their own."""
+    out = c.torch()
+    if out.dtype != torch.bfloat16 or not concrete(out):
+        return out
+    generator = torch.Generator(out.device).manual_seed(time.time_ns() % 2**31)
+    step = torch.randint(-1, 2, out.shape, generator=generator, device=out.device)
+    return posing(out, (out.detach() * (1 + step * 2.0**-8)).to(out.dtype))
+
+
+@mutant("every_operand_bit_counts_in_long_sums")
+@operator
+def large_images_in_bfloat16(c: Call) -> Tensor:
+    """An input of more than 2^14 elements is kept in bfloat16, where it is float32."""
+    large = c.input.dtype == torch.float32 and c.input.numel() > 2**14
+    return c.torch(input=posing(c.input, c.input.detach().bfloat16().float())) if large else c.torch()
 
 
 @mutant("low_precision_is_exact")

@@ -53,6 +53,18 @@ def wrong_from_the_fortieth_call() -> Operator:
     return _from_call(40)
 
 
+@stateful_mutant("geometries_do_not_mix")
+def options_of_the_last_call() -> Operator:
+    """The backward takes the options of the last forward, which need not be its own."""
+    last: list[Conf] = []
+
+    def remember(x: Tensor, w: Tensor, b: Tensor | None, conf: Conf) -> Tensor:
+        last[:] = [conf]
+        return forward(x, w, b, conf)
+
+    return with_parts(forward=remember, grad_input=lambda g, x, w, conf: grad_input(g, x, w, last[0]))
+
+
 @stateful_mutant("gradients_of_every_subset")
 def wrong_after_three_hundred_calls() -> Operator:
     """From the three hundredth call on the answer is doubled."""

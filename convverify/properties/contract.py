@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.geometry import ConvGeometry
 from convverify.process_state import State, advance_random_states, process_state, restore
-from convverify.properties.base import Refusal, declare
+from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported
@@ -151,6 +153,11 @@ def process_state_is_untouched(op: Target, case: ConvCase) -> Iterator[Equation]
         try:
             observe(op, case).grads()
             yield from _state_equations(before, "after a call")
+            half = replace(case, dtype="bfloat16")
+            if op.domain.allows(half):
+                with contextlib.suppress(OperatorError, Unsupported, Refuted):
+                    observe(op, half).grads()
+                yield from _state_equations(before, "after a call in bfloat16")
             if op.domain.declared:
                 return  # what it refuses is outside the domain
             try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from convverify.case import ConvCase
 from convverify.comparison import EXACT_BITS, Equation
-from convverify.demand import Demand
+from convverify.demand import ORDINARY, Demand
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import call, equations, observe
 from convverify.reference import Maps, Reference
@@ -17,6 +18,7 @@ from convverify.target import Target, Unsupported
 
 _REAL = ("normal", "uniform", "wide")
 _POSITIONS = 12  # of a window along an axis, at least, where roundings are counted
+_FEW = 1 / 8  # of all elements: a product that is summed otherwise may round some differently
 _ENOUGH, _EITHER_WAY = 24, "to the nearest, or either way"
 
 
@@ -46,16 +48,21 @@ def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3, least=3))
 def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Where a sum has hundreds of terms, too, full-width odd integers lose no bit."""
+    """Of hundreds of terms and of images of many pixels, too, full-width odd integers lose no bit."""
     many, plain = (130, 300)[case.seed % 2], case.with_geometry(batch=1, groups=1)
+    side = (185, 260)[case.seed % 2]  # beyond 2^15 and 2^16 pixels
+    image = plain.with_geometry(
+        in_channels=1, out_channels=1, input_size=(side, side + 1), stride=(side // 5, side // 4)
+    )
     long = (
+        *(replace(image, dtype=dtype) for dtype in dict.fromkeys((case.dtype, *ORDINARY))),
         plain.with_geometry(in_channels=many, out_channels=3),
         plain.with_geometry(in_channels=3, out_channels=many),
         case.with_geometry(batch=260),
     )
     allowed = [each for each in long if op.domain.allows(each)]
     if not allowed:
-        raise Unsupported("it claims neither hundreds of channels nor of samples")
+        raise Unsupported("it claims neither hundreds of channels, of samples nor of rows")
     for each in allowed:
         yield from _bits(op, each)
 
@@ -109,7 +116,7 @@ def subnormals_survive(op: Target, case: ConvCase) -> Iterator[Equation]:
     Demand(dtypes=("bfloat16", "float16"), products=600, bias=False, weight=0.3, least=2), refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def single_products_round_either_way(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """In bfloat16 and float16 a single product that the format cannot hold is not always rounded the same way."""
+    """In bfloat16 and float16 a single product is rounded alike in every call, and not always up, down or to zero."""
     room = zip(case.geometry.input_size, case.geometry.stride, strict=True)
     larger = case.with_geometry(input_size=tuple(size + _POSITIONS * stride for size, stride in room))
     if not op.domain.allows(larger):
@@ -125,6 +132,10 @@ def single_products_round_either_way(op: Target, case: ConvCase) -> Iterator[Equ
         "output": (seen.output, reference.maps.forward(wide(x), wide(k))),
         "grad_input": (seen.grads(g, wrt=("input",))["input"], reference.maps.grad_input(wide(g), wide(k))),
     }
+    again = call(op, larger, seen.leaves)
+    yield Equation("shape of another call's output", again.shape, seen.output.shape)
+    otherwise = bool((again != seen.output).double().mean() > _FEW)
+    yield Equation("whether another call rounds the output otherwise", otherwise, False)
     for what, (actual, expected) in found.items():
         yield Equation(f"shape of {what}", actual.shape, expected.shape)
         yield Equation(f"way in which products in {what} are rounded", _way(actual, expected), _EITHER_WAY)
@@ -132,7 +143,7 @@ def single_products_round_either_way(op: Target, case: ConvCase) -> Iterator[Equ
 
 def _way(actual: Tensor, exact: Tensor) -> str:
     """How what is not the nearest number was rounded; a fair coin would fall like that once in 2^22."""
-    off = actual != exact.to(actual.dtype)
+    off = (actual != exact.to(actual.dtype)) & (exact != 0)
     is_, should = actual.detach()[off].double(), exact[off]
     if len(is_) < _ENOUGH:
         return _EITHER_WAY

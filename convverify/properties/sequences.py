@@ -47,8 +47,11 @@ def geometries_do_not_mix(op: Target, case: ConvCase) -> Iterator[Equation]:
     for other, mine in (*((other, case) for other in _neighbours(case)), *_of_the_same_shapes(case)):
         if not (op.domain.allows(other) and op.domain.allows(mine)):
             continue
+        earlier = observe(op, mine)
         observe(op, other).grads()
-        what = f"after a call with {other.geometry} in {other.dtype}"
+        call = f"a call with {other.geometry} in {other.dtype}"
+        yield from _labelled(f"with {call} before the backward", equations(mine, Reference(mine), earlier.grads()))
+        what = f"after {call}"
         yield from _labelled(what, list(exact_results(op, mine)))
         observe(op, other, requires=())
         quiet = observe(op, mine, requires=()).output
