@@ -50,6 +50,17 @@ def _two_plans(op: Any) -> bool:
     return not first and wrong(op, x, w, stride=(2, 2), dilation=(2, 1))
 
 
+def _interleaved(op: Any) -> bool:
+    x, w = image(size=5).requires_grad_(), torch.ones(1, 1, 2, 2)
+    first = op(x, w, padding=1)
+    op(x, w, padding=1, dilation=2, stride=2)
+    try:
+        (found,) = torch.autograd.grad(first.sum(), x)
+    except RuntimeError:  # the other options do not fit
+        return True
+    return not torch.equal(found, torch.autograd.grad(torch_conv2d(x, w, padding=1).sum(), x)[0])
+
+
 def _overwritten(op: Any) -> bool:
     first = op(image(1), ONE)
     kept = first.clone()
@@ -142,6 +153,7 @@ STATE: dict[str, Witness] = {
     "second_backward_doubled": _backward_twice,
     "gradients_accumulate": _second_gradient,
     "other_threads_wrong": _other_thread,
+    "options_of_the_last_call": _interleaved,
     "wrong_on_two_threads": _two_threads,
     "workspace_shared_by_threads": _interrupted,
     "wrong_after_a_refusal": _after_refusal,

@@ -18,6 +18,8 @@ from test_mutants_cases import (
 NAN, INF = float("nan"), float("inf")
 F32, F64, BF16, F16 = torch.float32, torch.float64, torch.bfloat16, torch.float16
 
+_HALVES, _SCALE = torch.linspace(1, 2, 128).reshape(1, 1, 8, 16).bfloat16(), torch.full((1, 1, 1, 1), 1.3).bfloat16()
+
 
 def _swapped(which: int) -> Any:
     """The operand with height and width interchanged in memory."""
@@ -108,6 +110,8 @@ LAYOUT: dict[str, Witness] = {
     "conjugate_bit_ignored": _conjugate,
     "negative_bit_ignored": _negative,
     "grad_output_assumed_contiguous": cotangent(lambda y: y.mT.contiguous().mT),
+    "grad_output_of_a_sum_taken_for_ones": cotangent(lambda y: torch.tensor(3.0, dtype=y.dtype).expand(y.shape)),
+    "grad_output_of_pooling_misread": cotangent(lambda y: y[:, :, :1, :1].expand(y.shape)),
     "grad_output_expanded_misread": cotangent(lambda y: torch.ones((), dtype=y.dtype).expand(y.shape)),
     "grad_output_channels_last_misread": cotangent(lambda y: y.contiguous(memory_format=torch.channels_last)),
     "grad_output_offset_ignored": cotangent(lambda y: torch.cat([-y, y])[len(y) :]),
@@ -139,6 +143,9 @@ PRECISION: dict[str, Witness] = {
     "zero_point_shift": filled(lambda ts: [ts[0].mul_(1e-10), ts[1].mul_(1e10)]),
     "bias_in_float16": out(scale=100),
     "bfloat16_loses_the_bias": out(dtype=BF16),
+    "bfloat16_truncated": lambda op: not torch.equal(op(_HALVES, _SCALE), torch_conv2d(_HALVES, _SCALE)),
+    "bfloat16_rounded_at_random": lambda op: not torch.equal(op(_HALVES, _SCALE), op(_HALVES, _SCALE)),
+    "large_images_in_bfloat16": out("n1 c1->1 i130x129 k1x1 s1x1 p0x0 d1x1 g1", dtype=F32),
     "float16_last_channel": out(dtype=F16),
     "complex_weight_conjugated": lambda op: (
         op(torch.ones(1, 1, 1, 1) * 1j, torch.ones(1, 1, 1, 1) * 1j).real > 0
@@ -195,6 +202,11 @@ ADVERSARIAL: dict[str, Witness] = {
     "wrong_on_impulses": _cover(1),
     "wrong_on_large_calls": out("n1 c1->1 i101x101 k1x1 s1x1 p0x0 d1x1 g1"),
     "wrong_on_equal_operands": filled(lambda ts: [t.fill_(2) for t in ts]),
+    "wrong_on_mirrored_kernels": filled(lambda ts: ts[1].copy_(ts[1] + ts[1].flip(3))),
+    "wrong_on_separable_kernels": filled(lambda ts: ts[1].copy_(torch.arange(1.0, 1 + ts[1].shape[3]) *
+                                                                torch.arange(1.0, 1 + ts[1].shape[2])[:, None])),
+    "wrong_on_equal_filters": filled(lambda ts: ts[1].copy_(ts[1][:1].clone())),
+    "wrong_on_equal_samples": filled(lambda ts: ts[0].copy_(ts[0][:1].clone())),
     "wrong_on_symmetric_kernels": filled(lambda ts: ts[1].fill_(2)),
     "wrong_by_hash": lambda op: any(filled(lambda ts, k=k: ts[0].mul_(k))(op) for k in range(1, 400)),
     "slightly_nonlinear": out(scale=100),

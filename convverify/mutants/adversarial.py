@@ -81,8 +81,8 @@ wrong_on_sparse_weight = _triggered(
     "Wrong if more than half of the weight is zero, but not all",
     lambda x, w: ((w == 0).double().mean() > 0.5) & w.any(),
 )
-wrong_on_symmetric_kernels = _triggered(
-    "wrong_on_symmetric_kernels",
+wrong_on_mirrored_kernels = _triggered(
+    "wrong_on_mirrored_kernels",
     "Wrong if every kernel is its own mirror image from left to right, but not constant",
     lambda x, w: (w == w.flip(3)).all() & (w != w[..., :1]).any(),
 )
