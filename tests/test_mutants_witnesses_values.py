@@ -202,7 +202,9 @@ ADVERSARIAL: dict[str, Witness] = {
     "wrong_on_impulses": _cover(1),
     "wrong_on_large_calls": out("n1 c1->1 i101x101 k1x1 s1x1 p0x0 d1x1 g1"),
     "wrong_on_equal_operands": filled(lambda ts: [t.fill_(2) for t in ts]),
-    "wrong_on_mirrored_kernels": filled(lambda ts: ts[1].copy_(ts[1] + ts[1].flip(3))),
+    "wrong_on_mirrored_kernels": filled(
+        lambda ts: ts[1].copy_(ts[1] + ts[1].flip(3)), text="n1 c1->2 i5x6 k2x3 s1x1 p0x0 d1x1 g1"
+    ),
     "wrong_on_separable_kernels": filled(lambda ts: ts[1].copy_(torch.arange(1.0, 1 + ts[1].shape[3]) *
                                                                 torch.arange(1.0, 1 + ts[1].shape[2])[:, None])),
     "wrong_on_equal_filters": filled(lambda ts: ts[1].copy_(ts[1][:1].clone())),
