@@ -20,7 +20,8 @@ _SIZES = {
     "input_size": "input_size", "kernel": "kernel_size", "kernel_size": "kernel_size",
     "stride": "stride", "padding": "padding", "dilation": "dilation",
 }  # fmt: skip
-_WORDS = ("square", "no bias", "contiguous", "finite")
+_OPTIONS = ("stride", "padding", "dilation")
+_WORDS = ("square", "isotropic", "no bias", "contiguous", "finite")
 _CONSTRAINT = re.compile(r"([a-z_]+)\s*(<=|>=|!=|=|<|>)\s*([\w|]+)")
 
 
@@ -86,11 +87,20 @@ class Domain:
         words = self.words if "bias" in parameters else self.words | {"no bias"}
         return replace(self, words=words, constraints=(*self.constraints, *defaults))
 
+    def isotropic(self) -> Domain:
+        """The domain of an operator that takes one number for all axes as its stride, padding and dilation."""
+        return replace(self, words=self.words | {"isotropic"})
+
+    @property
+    def alike(self) -> set[str]:
+        """The sizes that must be the same along every axis."""
+        names = {"square": ("input_size", "kernel_size", *_OPTIONS), "isotropic": _OPTIONS}
+        return {name for word in self.words for name in names.get(word, ())}
+
     def allows(self, case: ConvCase) -> bool:
         geometry = case.geometry
-        square = "square" not in self.words or geometry == _squared(geometry)
         return (
-            square
+            all(isinstance(size, str) or len(set(size)) == 1 for size in (getattr(geometry, n) for n in self.alike))
             and not ("no bias" in self.words and case.bias)
             and not ("contiguous" in self.words and case.layout != "contiguous")
             and (not self.dtypes or case.dtype in self.dtypes)
@@ -105,8 +115,7 @@ class Domain:
             geometry = case.geometry
             for constraint in self.constraints:
                 geometry = _moved(geometry, constraint)
-            if "square" in self.words:
-                geometry = _squared(geometry)
+            geometry = _as_the_first(geometry, self.alike)
         except GeometryError:
             return None
         fitted = replace(
@@ -141,16 +150,13 @@ def _dtypes(text: str) -> tuple[str, ...]:
     return names
 
 
-def _squared(geometry: ConvGeometry) -> ConvGeometry:
-    """The geometry with every axis as the first one."""
-    first: dict[str, Any] = {
-        name: (getattr(geometry, name)[0],) * geometry.spatial
-        for name in ("input_size", "kernel_size", "stride", "dilation")
+def _as_the_first(geometry: ConvGeometry, names: set[str]) -> ConvGeometry:
+    """The geometry with these sizes as they are along the first axis."""
+    sizes = {name: getattr(geometry, name) for name in names}
+    changes: dict[str, Any] = {
+        name: size if isinstance(size, str) else size[:1] * geometry.spatial for name, size in sizes.items()
     }
-    padding = geometry.padding
-    if not isinstance(padding, str):
-        padding = (padding[0],) * geometry.spatial
-    return replace(geometry, padding=padding, **first)
+    return replace(geometry, **changes)
 
 
 def _moved(geometry: ConvGeometry, constraint: Constraint) -> ConvGeometry:

@@ -19,7 +19,7 @@ from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.diagnosis import behaves_like, read_back
 from convverify.drawing import draw, shrink
-from convverify.examine import Finding, Kind, examine, excused
+from convverify.examine import Finding, Kind, examine, excused, time_limit
 from convverify.geometry import ConvGeometry
 from convverify.listing import at, given
 from convverify.pace import Clock, Pace
@@ -28,6 +28,7 @@ from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result
 from convverify.strategies import cases
 from convverify.tally import Tally, judged
+from convverify.target import OperatorHang
 
 MOST_REFUSED = 10  # tries after which, the time being up, no further case is looked for
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
@@ -102,6 +103,8 @@ class _Verifier:
         budget, domain, least = self.budget, self.plan.op.domain, prop.demand.least
         if not prop.demand.reaches(domain.dtypes):
             return tally
+        if not self._takes_pairs():
+            self.plan.op.domain = domain = domain.isotropic()
 
         def check(case: ConvCase) -> bool:
             """Whether to go on."""
@@ -135,6 +138,12 @@ class _Verifier:
                 if not check(case) and (tally.failed or tally.live >= least):
                     break
         return tally
+
+    def _takes_pairs(self) -> bool:
+        """Whether the operator's options may be pairs; one that hangs here will hang in the property, too."""
+        with contextlib.suppress(OperatorHang), time_limit(self.budget.case_seconds):
+            return self.plan.op.takes_pairs
+        return True
 
     def _known_supported(self, prop: Property, device: str) -> Iterator[ConvCase]:
         """Cases of geometries that the operator did support, for one that supports few."""

@@ -65,6 +65,23 @@ class Target:
         """The module class, where the target is one."""
         return self.operator if _is_class_of(self.operator, torch.nn.Module) else None
 
+    @functools.cached_property
+    def takes_pairs(self) -> bool:
+        """Whether stride, padding and dilation may be pairs; not where only numbers come back with gradients."""
+        if not set(self.accepts) & {"stride", "padding", "dilation"}:
+            return True
+        return self._works((1, 1), (0, 0), (1, 1)) or not self._works(1, 0, 1)
+
+    def _works(self, *options: Any) -> bool:
+        """Whether a product of four pixels and one tap has a gradient with these options."""
+        dtype = getattr(torch, self.domain.dtypes[0]) if self.domain.dtypes else torch.float32
+        x, weight = (torch.ones(1, 1, size, size, dtype=dtype, requires_grad=True) for size in (2, 1))
+        try:
+            output = self(x, weight, None, *options)
+            return self.guarded(torch.autograd.grad, output.sum(), (x, weight)) is not None
+        except (Unsupported, OperatorError, RuntimeError, AttributeError):
+            return False
+
     def __call__(
         self,
         input: Tensor,
@@ -210,11 +227,16 @@ def _has_defaults(function: Callable[..., Any]) -> bool:
 
 def built(module_class: type[torch.nn.Module], *arguments: Any, device: Any, dtype: Any, **options: Any) -> Any:
     """A module on a device and in a dtype, which its constructor need not take."""
-    taken = inspect.signature(module_class).parameters
-    if {"device", "dtype"} <= set(taken) or any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+    if _takes(module_class, "device") and _takes(module_class, "dtype"):
         return module_class(*arguments, device=device, dtype=dtype, **options)
     with torch.device(device):
         return module_class(*arguments, **options).to(dtype)
+
+
+def _takes(module_class: type[torch.nn.Module], name: str) -> bool:
+    """Whether the constructor of a module takes an argument of this name."""
+    taken = inspect.signature(module_class).parameters
+    return name in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values())
 
 
 def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
@@ -222,11 +244,15 @@ def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
         input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
         dilation: Any = 1, groups: int = 1,
     ) -> Any:  # fmt: skip
+        sizes = weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:])
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        for name in [name for name in options if not _takes(module_class, name)]:
+            if not _is_default(options.pop(name), DEFAULTS[name]):
+                raise Unsupported(f"its constructor takes no {name}")
+        if _takes(module_class, "bias"):
+            options["bias"] = bias is not None
         with torch.random.fork_rng(devices=[]):  # its own parameters are drawn, and not used
-            module = built(
-                module_class, weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), stride, padding,
-                dilation, groups, bias is not None, device=weight.device, dtype=weight.dtype,
-            )  # fmt: skip
+            module = built(module_class, *sizes, device=weight.device, dtype=weight.dtype, **options)
         parameters = {_parameter(module, "weight"): weight}
         if bias is not None:
             parameters[_parameter(module, "bias")] = bias

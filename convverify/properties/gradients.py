@@ -78,8 +78,8 @@ def backward_accumulates(op: Target, case: ConvCase) -> Iterator[Equation]:
     seen = observe(op, case)
     if not seen.output.requires_grad:
         raise Refuted("the output does not require a gradient, but its operands do")
-    for _ in range(2):
-        op.guarded(seen.output.backward, seen.operands.grad_output, retain_graph=True)
+    for _ in range(2):  # each with a grad_output of its own: torch may keep a view of it as .grad, and add to that
+        op.guarded(seen.output.backward, seen.operands.grad_output.clone(), retain_graph=True)
     reference = Reference(case)
     for equation in equations(case, reference, {role: _grad(leaf) for role, leaf in seen.leaves.items()}):
         yield Equation(

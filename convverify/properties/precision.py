@@ -46,7 +46,9 @@ def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from _bits(op, case)
 
 
-@declare("precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3, least=3))
+@declare(
+    "precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3, least=3), direct=True
+)  # fmt: skip
 def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Of hundreds of terms and of images of many pixels, too, full-width odd integers lose no bit."""
     many, plain = (130, 300)[case.seed % 2], case.with_geometry(batch=1, groups=1)

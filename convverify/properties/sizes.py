@@ -16,7 +16,16 @@ from convverify.child import ProcessDied, in_a_child
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import KnownFailure, Refusal, Refuted, declare
-from convverify.properties.calls import LEAVES, call, equations, exact_results, geometry_arguments, observe, tensor
+from convverify.properties.calls import (
+    LEAVES,
+    ONE_NUMBER,
+    call,
+    equations,
+    exact_results,
+    geometry_arguments,
+    observe,
+    tensor,
+)
 from convverify.reference import Maps, Reference
 from convverify.target import Target, Unsupported
 
@@ -72,6 +81,7 @@ def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 )  # fmt: skip
 def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An input without a batch axis gives output and gradients of that one sample, without a batch axis."""
+    _accept_channels_first(op, case)
     reference, operands = Reference(case), Operands(case)
     for index in range(min(2, case.geometry.batch)):
         for requires in ((), LEAVES):
@@ -87,6 +97,25 @@ def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
         found["input"] = found["input"][None]
         for equation in equations(sample, right, found):
             yield replace(equation, what=f"{equation.what} without a batch")
+
+
+def _accept_channels_first(op: Target, case: ConvCase) -> None:
+    """Give it three channels without a batch.
+
+    What takes the first axis for a batch raises here, where with a single channel or with padding it would compute
+    something else.
+    """
+    g = case.geometry
+    ones = (1,) * g.spatial
+    size = tuple(kernel + axis + 1 for axis, kernel in enumerate(g.kernel_size))
+    three = case.with_geometry(
+        batch=1, in_channels=3, out_channels=2, groups=1, input_size=size, stride=ones, dilation=ones,
+        padding=(0,) * g.spatial,
+    )  # fmt: skip
+    plain = op.domain.fit(three)
+    if plain is not None:
+        operands = Operands(plain)
+        op(operands.input[0], operands.weight, operands.bias, *geometry_arguments(op, plain))
 
 
 @declare(
@@ -210,8 +239,8 @@ def arguments_by_name_are_the_same(op: Target, case: ConvCase) -> Iterator[Equat
 @declare("sizes", ("FW-1",), "one_entry_means_the_height", Demand(products=1500, weight=0.3), refusal=Refusal.ALLOWED)
 def arguments_as_lists_are_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Arguments given as lists mean the same as tuples, and one entry stands for every axis, or is refused."""
-    if "square" in op.domain.words:
-        raise Unsupported("it claims one int for both axes")
+    if op.domain.words & ONE_NUMBER:
+        raise Unsupported("it takes one number for both axes")
 
     def listed(size: Any) -> Any:
         alike = len(set(size)) == 1
