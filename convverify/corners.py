@@ -83,6 +83,25 @@ NAMED = tuple(
     )
 )
 
+# Layers as networks have them, which implementations have fast paths for: kernel, stride, padding, dilation, groups.
+_USUAL = (
+    "k3x3 s1x1 p1x1 d1x1", "k3x3 s1x1 p0x0 d1x1", "k3x3 s2x2 p1x1 d1x1", "k3x3 s1x1 p2x2 d2x2", "k1x1 s1x1 p0x0 d1x1",
+    "k1x1 s2x2 p0x0 d1x1", "k5x5 s1x1 p2x2 d1x1", "k7x7 s2x2 p3x3 d1x1", "k2x2 s2x2 p0x0 d1x1", "k1x3 s1x1 p0x1 d1x1",
+)  # fmt: skip
+_USUAL_DEPTHWISE = ("k3x3 s1x1 p1x1 d1x1", "k3x3 s2x2 p1x1 d1x1", "k5x5 s1x1 p2x2 d1x1", "k5x5 s2x2 p2x2 d1x1")
+_USUAL_IMAGES = ("i6x6", "i6x5", "i5x6", "i5x9")  # odd and even
+USUAL = tuple(
+    ConvGeometry.parse(f"n{batch} {channels} {image} {options} {groups}")
+    for kinds, sizes in (
+        (_USUAL, (("c4->4", "g1"), ("c3->5", "g1"), ("c8->2", "g1"))),
+        (_USUAL[:3], (("c4->4", "g2"),)),
+        (_USUAL_DEPTHWISE, (("c4->4", "g4"), ("c3->6", "g3"))),
+    )
+    for options in kinds
+    for (channels, groups), batch in zip(sizes, (1, 3, 1), strict=False)
+    for image in _USUAL_IMAGES
+)
+
 LAYERS = tuple(
     map(
         ConvGeometry.parse,

@@ -16,12 +16,13 @@ class Demand:
 
     `products` bounds the size of a case by the products of its forward pass; `corners` asks for the named
     corner geometries beside the drawn ones, `thresholds` for the sweep through sizes, `combinations` for options
-    of special kinds together, `large` for whole layers, `strings` for padding by name (and, as corners, for those
-    of it); `operand_layouts` names the operands that lie in memory in every way; `where` rejects what the property
-    cannot use; an `autocast` property computes in bfloat16 whatever the dtype; `weight` is its share of the budget,
-    `least` the number of cases that it has even where the time is up (a slow machine is no reason to know nothing),
-    and a `costly` property is left out of the quick budget. `ORDINARY` dtypes stand for any other that an operator
-    declares instead; others are meant as they are.
+    of special kinds together, `usual` for layers as networks have them (a few, where others are drawn), `large` for
+    whole layers, `strings` for padding by name (and, as corners, for those of it); `operand_layouts` names the
+    operands that lie in memory in every way; `where` rejects what the property cannot use; an `autocast` property
+    computes in bfloat16 whatever the dtype; `weight` is its share of the budget, `least` the number of cases that
+    it has even where the time is up (a slow machine is no reason to know nothing), and a `costly` property is left
+    out of the quick budget. `ORDINARY` dtypes stand for any other that an operator declares instead; others are
+    meant as they are.
     """
 
     dtypes: tuple[str, ...] = ORDINARY
@@ -33,6 +34,7 @@ class Demand:
     thresholds: bool = False
     large: bool = False
     combinations: bool = False
+    usual: bool = False
     costly: bool = False
     strings: bool = False
     where: Callable[[ConvCase], bool] = lambda case: True

@@ -20,6 +20,12 @@ from convverify.values import DISTRIBUTIONS
 
 VARIED = 1 / 3  # of the geometries of the sweeps
 VARIATIONS = ({"stride": (2, 3)}, {"stride": (1, 2)}, {"dilation": (2, 2)}, {"padding": (1, 2)})
+FEW_USUAL = 8  # usual layers, where others are drawn
+# Of usual layers operands lie as they come, or as a model in channels_last has them, all or one of them.
+USUAL_LAYOUTS = (
+    "contiguous", "contiguous", "input:channels_last,weight:channels_last,grad_output:channels_last",
+    "input:channels_last", "weight:channels_last", "grad_output:channels_last",
+)  # fmt: skip
 MOST_GROWN = 8  # times, where a listed geometry is made to fit a domain: a long image squared is another case
 
 
@@ -44,9 +50,13 @@ def at(
 
 def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeometry]:
     demand, share = prop.demand, plan.budget.corners
-    if demand.corners:
-        listed = corners.NAMED if demand.strings else corners.CORNERS
-        fitting = [g for g in listed if g.products <= max(demand.products, 1500)]
+    if demand.usual:
+        few = math.ceil(FEW_USUAL * share) if demand.products else len(corners.USUAL)
+        yield from rng.sample(corners.USUAL, few)
+    if demand.corners and demand.strings:
+        yield from rng.sample(corners.NAMED, len(corners.NAMED))
+    elif demand.corners:
+        fitting = [g for g in corners.CORNERS if g.products <= max(demand.products, 1500)]
         yield from rng.sample(fitting, math.ceil(len(fitting) * share))
     if demand.thresholds:
         sweep = list(corners.sweep())
@@ -75,8 +85,11 @@ class _Hand:
         self.rng = rng
         self.values, self.dtypes = _dealt(demand.values, rng), _dealt(demand.dtypes, rng)
         self.layouts = {role: _dealt(ROLE_LAYOUTS[role], rng) for role in demand.operand_layouts}
+        self.usual = _dealt(USUAL_LAYOUTS, rng) if demand.usual and not demand.products else None
 
     def layout(self, bias: bool) -> str:
+        if self.usual is not None:
+            return next(self.usual)
         chosen = {role: next(cards) for role, cards in self.layouts.items() if role != "bias" or bias}
         return layout_text(chosen)
 

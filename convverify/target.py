@@ -24,6 +24,7 @@ from torch import Tensor
 from convverify.domain import Domain
 
 PARAMETERS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_OF_A_MODULE = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True, "padding_mode": "zeros"}
 DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 
 
@@ -225,12 +226,19 @@ def _has_defaults(function: Callable[..., Any]) -> bool:
     return True
 
 
-def built(module_class: type[torch.nn.Module], *arguments: Any, device: Any, dtype: Any, **options: Any) -> Any:
-    """A module on a device and in a dtype, which its constructor need not take."""
+def built(module_class: type[torch.nn.Module], *sizes: Any, device: Any, dtype: Any, **options: Any) -> Any:
+    """A module of these channels and kernel on a device and in a dtype, which its constructor need not take.
+
+    Raises:
+        Unsupported: an option that it does not take is not at its default.
+    """
+    for name in [name for name in options if not _takes(module_class, name)]:
+        if not _is_default(options.pop(name), _OF_A_MODULE.get(name)):
+            raise Unsupported(f"its constructor takes no {name}")
     if _takes(module_class, "device") and _takes(module_class, "dtype"):
-        return module_class(*arguments, device=device, dtype=dtype, **options)
+        return module_class(*sizes, device=device, dtype=dtype, **options)
     with torch.device(device):
-        return module_class(*arguments, **options).to(dtype)
+        return module_class(*sizes, **options).to(dtype)
 
 
 def _takes(module_class: type[torch.nn.Module], name: str) -> bool:
@@ -245,14 +253,11 @@ def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
         dilation: Any = 1, groups: int = 1,
     ) -> Any:  # fmt: skip
         sizes = weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:])
-        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        for name in [name for name in options if not _takes(module_class, name)]:
-            if not _is_default(options.pop(name), DEFAULTS[name]):
-                raise Unsupported(f"its constructor takes no {name}")
-        if _takes(module_class, "bias"):
-            options["bias"] = bias is not None
         with torch.random.fork_rng(devices=[]):  # its own parameters are drawn, and not used
-            module = built(module_class, *sizes, device=weight.device, dtype=weight.dtype, **options)
+            module = built(
+                module_class, *sizes, stride=stride, padding=padding, dilation=dilation, groups=groups,
+                bias=bias is not None, device=weight.device, dtype=weight.dtype,
+            )  # fmt: skip
         parameters = {_parameter(module, "weight"): weight}
         if bias is not None:
             parameters[_parameter(module, "bias")] = bias

@@ -32,6 +32,14 @@ def wrong_at_random() -> Operator:
     return run
 
 
+@mutant("recomputing_changes_nothing")
+@operator
+def bias_lost_when_recomputed(c: Call) -> Tensor:
+    """A call within a backward pass, as checkpointing makes it, gives the bias no gradient."""
+    within = torch._C._current_graph_task_id() != -1
+    return c.torch(bias=c.bias.detach() if within and c.bias is not None else c.bias)
+
+
 @mutant("forward_equals_torch")
 @operator
 def wrong_now_and_then(c: Call) -> Tensor:

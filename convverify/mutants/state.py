@@ -16,8 +16,10 @@ from convverify.mutants.toolkit import (
     Call,
     Conf,
     Parts,
+    Size,
     assemble,
     concrete,
+    conv,
     forward,
     grad_input,
     grad_weight,
@@ -63,6 +65,23 @@ def options_of_the_last_call() -> Operator:
         return forward(x, w, b, conf)
 
     return with_parts(forward=remember, grad_input=lambda g, x, w, conf: grad_input(g, x, w, last[0]))
+
+
+@stateful_mutant("refused_calls_leave_nothing")
+def bias_lost_after_a_refusal() -> Operator:
+    """A flag that a refused call leaves set makes the next call forget its bias."""
+    busy: list[bool] = []
+
+    def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Size = 1,
+               padding: Size | str = 0, dilation: Size = 1, groups: int = 1) -> Tensor:  # fmt: skip
+        if busy:
+            bias = None if bias is None else bias * 0
+        busy[:] = [True]
+        out = conv(input, weight, bias, stride, padding, dilation, groups)
+        busy.clear()
+        return out
+
+    return conv2d
 
 
 @stateful_mutant("gradients_of_every_subset")

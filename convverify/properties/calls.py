@@ -105,6 +105,23 @@ def exact_results(op: Target, case: ConvCase) -> Iterator[Equation]:
     seen, reference = observe(op, case), Reference(case)
     yield from equations(case, reference, {"output": seen.output, **seen.grads()})
     yield from quiet_output(seen, reference)
+    yield from unchanged(seen, reference)
+
+
+def unchanged(seen: Observed, reference: Reference) -> Iterator[Equation]:
+    """The operands are what they were before the calls."""
+    for role, leaf in seen.leaves.items():
+        yield Equation(f"{role} after the calls", leaf.detach(), getattr(reference.operands, role))
+
+
+def undisturbed(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """An output of a call that records nothing stays what it is when the next one is made with other data."""
+    leaves = observe(op, case, requires=()).leaves
+    with torch.no_grad():
+        first = call(op, case, leaves)
+        kept = first.clone()
+        call(op, case, {**leaves, "input": -leaves["input"]})
+    yield Equation("an output, after a later call with other data", first.detach(), kept)
 
 
 def quiet_output(seen: Observed, reference: Reference) -> Iterator[Equation]:

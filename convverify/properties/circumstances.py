@@ -33,7 +33,7 @@ TESTERS = ("convverify", "hypothesis", "pytest", "_pytest", "pluggy", "xdist")
 
 @declare(
     "circumstances", ("EX-1",), "other_threads_wrong",
-    Demand(products=30_000, values=("normal", "wide"), weight=0.5),
+    Demand(products=30_000, usual=True, values=("normal", "wide"), weight=0.5),
 )  # fmt: skip
 def results_are_deterministic(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Run to run, and on another thread with nothing of the verifier on its stack, results differ by rounding at most.
@@ -70,7 +70,7 @@ def _grads_on_a_thread(op: Target, output: Tensor, leaves: list[Tensor], g: Tens
 
 @declare(
     "circumstances", ("EX-1",), "right_for_its_tester",
-    Demand(products=3000, values=("integers",), weight=0.2), refusal=Refusal.ALLOWED,
+    Demand(products=3000, usual=True, values=("integers",), weight=0.2), refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def testers_are_not_recognised(op: Target, case: ConvCase) -> Iterator[Equation]:
     """With no tester among the loaded modules, on the stack, in the arguments or the environment, results are exact."""
@@ -112,8 +112,9 @@ def _unwatched() -> Iterator[None]:
 
 
 @declare(
-    "circumstances", ("EX-1",), "buffer_of_the_default_dtype", Demand(products=3000, values=("integers",), weight=0.2)
-)
+    "circumstances", ("EX-1",), "buffer_of_the_default_dtype",
+    Demand(products=3000, usual=True, values=("integers",), weight=0.2),
+)  # fmt: skip
 def default_dtype_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """With another default dtype than the operands' own, every result keeps the operands' and is exact."""
     reference, before = Reference(case), torch.get_default_dtype()
@@ -129,7 +130,7 @@ def default_dtype_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation
 
 @declare(
     "circumstances", ("EX-1",), "workspace_shared_by_threads",
-    Demand(products=3000, values=("integers",), weight=0.15, least=2),
+    Demand(products=3000, usual=True, values=("integers",), weight=0.15, least=2),
 )  # fmt: skip
 def concurrent_calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Calls with other data on other threads at the same time change no result."""
@@ -164,7 +165,10 @@ def _giving_way(frame: FrameType, event: str, argument: Any) -> Any:
     return _giving_way
 
 
-@declare("circumstances", ("EX-1",), "wrong_on_two_threads", Demand(products=20_000, values=("integers",), weight=0.2))
+@declare(
+    "circumstances", ("EX-1",), "wrong_on_two_threads",
+    Demand(products=20_000, usual=True, values=("integers",), weight=0.2),
+)  # fmt: skip
 def thread_counts_are_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """With torch.set_num_threads at two or three, where all else here runs on one, every result is exact."""
     count = COUNTS[case.seed % len(COUNTS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,8 +22,8 @@ from convverify.properties.calls import LEAVES, call, equations, geometry_argume
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported
 
-_SMALL = Demand(products=3000, weight=0.5, corners=True)
-_LAID_OUT = Demand(products=3000, weight=0.5, corners=True, operand_layouts=("input", "weight"))
+_SMALL = Demand(products=3000, weight=0.5, usual=True, corners=True)
+_LAID_OUT = Demand(products=3000, weight=0.5, usual=True, corners=True, operand_layouts=("input", "weight"))
 
 
 @declare("contract", ("FW-1",), "output_always_requires_grad", _SMALL)
@@ -65,7 +66,7 @@ def operands_are_unchanged(op: Target, case: ConvCase) -> Iterator[Equation]:
     "contract",
     ("AD-1",),
     "identity_returns_its_input",
-    Demand(products=2000, values=("integers", "constant", "zeros"), corners=True),
+    Demand(products=2000, values=("integers", "constant", "zeros"), usual=True, corners=True),
 )
 def output_aliases_nothing(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The output is memory of its own: writing to it changes no operand, no other element, no gradient."""
@@ -101,16 +102,19 @@ def _identity(op: Target, case: ConvCase) -> Iterator[Equation]:
         return
     x = Operands(plain).input
     eye = torch.eye(channels, dtype=x.dtype, device=x.device)[:, :, None, None]
-    output = call(op, plain, {"input": x, "weight": eye})
-    output.data.add_(1)
-    yield Equation("input after writing to the output of the identity kernel", x, Operands(plain).input)
+    for quiet in (False, True):
+        with torch.no_grad() if quiet else contextlib.nullcontext():
+            output = call(op, plain, {"input": x, "weight": eye})
+        output.data.add_(1)
+        yield Equation("input after writing to the output of the identity kernel", x, Operands(plain).input)
 
 
 @declare("contract", ("GI-1", "GW-3"), "saved_tensors_unguarded", _SMALL)
 def saved_operands_are_guarded(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Changing an operand in place after the forward makes the backward raise, or leaves its result as it was."""
-    for role, other in (("input", "weight"), ("weight", "input")):
-        seen, reference = observe(op, case), Reference(case)
+    pairs = (("input", "weight"), ("weight", "input"))
+    for (role, other), frozen in itertools.product(pairs, (False, True)):
+        seen, reference = observe(op, case, requires=(other,) if frozen else LEAVES), Reference(case)
         with torch.no_grad():
             seen.leaves[role].add_(1)
         try:

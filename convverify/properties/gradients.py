@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refuted, declare
-from convverify.properties.calls import LEAVES, call, equations, observe
+from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe, tensor
 from convverify.properties.forward import EXACT
 from convverify.reference import DefinitionMaps, Maps, Reference
 from convverify.target import Target
@@ -86,6 +87,24 @@ def backward_accumulates(op: Target, case: ConvCase) -> Iterator[Equation]:
             f"{equation.what} after two backward passes", equation.actual, 2 * equation.expected,
             norm=2 * equation.norm,
         )  # fmt: skip
+
+
+@declare(
+    "gradients", ("GI-1", "GW-3", "GB-1"), "bias_lost_when_recomputed", Demand(products=3000, usual=True, weight=0.4)
+)
+def recomputing_changes_nothing(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Where checkpointing calls the operator again within the backward pass, the gradients are the same."""
+    reference, options = Reference(case), geometry_arguments(op, case)
+
+    def again(x: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
+        return tensor(op.call(*(x, k, bias, *options)[: len(op.accepts)]))
+
+    for reentrant in (True, False):
+        leaves = {role: leaf.detach().requires_grad_() for role, leaf in observe(op, case).leaves.items()}
+        output: Tensor = op.guarded(checkpoint, again, *leaves.values(), use_reentrant=reentrant)
+        op.guarded(output.backward, reference.operands.grad_output.clone())
+        for equation in equations(case, reference, {role: _grad(leaf) for role, leaf in leaves.items()}):
+            yield replace(equation, what=f"{equation.what} of a call made again in the backward pass")
 
 
 @declare(

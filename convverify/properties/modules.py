@@ -17,7 +17,7 @@ from convverify.properties.calls import geometry_arguments, tensor
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported, built
 
-_DEMAND = Demand(products=3000, strings=True, weight=0.3)
+_DEMAND = Demand(products=3000, weight=0.3)
 _MODES = ("circular", "replicate", "reflect")
 
 
@@ -30,8 +30,8 @@ def _beside(op: Target, case: ConvCase, **options: str) -> tuple[nn.Module, nn.M
 
     def build(kind: type[nn.Module]) -> nn.Module:
         made = op.guarded(
-            built, kind, g.in_channels, g.out_channels, g.kernel_size, stride, padding, dilation, groups, case.bias,
-            dtype=case.torch_dtype, device=case.device, **options,
+            built, kind, g.in_channels, g.out_channels, g.kernel_size, stride=stride, padding=padding,
+            dilation=dilation, groups=groups, bias=case.bias, dtype=case.torch_dtype, device=case.device, **options,
         )  # fmt: skip
         assert isinstance(made, nn.Module)
         return made

@@ -88,17 +88,21 @@ def wrong_biases_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
              operands.input, operands.weight, bias, *geometry_arguments(op, case))  # fmt: skip
 
 
+def _several_of_everything(case: ConvCase) -> bool:
+    """Whether no axis has a single entry, which would broadcast or pass for a missing axis."""
+    g = case.geometry
+    return min(g.batch, g.in_channels // g.groups, g.out_channels, *g.kernel_size) > 1
+
+
 @declare("refusals", ("FW-1",), "plain_matrix_accepted", _WHOLE)
 def wrong_ranks_are_refused(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An input or a weight with too few or too many axes is refused."""
     _whole(op)
     operands, arguments = Operands(case), geometry_arguments(op, case)
-    for what, x, k in (
-        ("an input with 2 axes", operands.input[0, 0], operands.weight),
-        ("an input with 5 axes", operands.input[None], operands.weight),
-        ("a weight with 3 axes", operands.input, operands.weight[0]),
-    ):
-        yield _refused(op, what, x, k, None, *arguments)
+    yield _refused(op, "an input with 2 axes", operands.input[0, 0], operands.weight, None, *arguments)
+    if _several_of_everything(case):
+        yield _refused(op, "an input with 5 axes", operands.input[None], operands.weight, None, *arguments)
+        yield _refused(op, "a weight with 3 axes", operands.input, operands.weight[0], None, *arguments)
 
 
 @declare("refusals", ("FW-1", "GR-1"), "stride_zero_accepted", _WHOLE)

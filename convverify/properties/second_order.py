@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from convverify.properties.calls import Observed, must_not_refuse, observe
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target
 
-_DEMAND = Demand(values=("integers", "large", "dyadic", "sparse", "negative"), products=6000, corners=True)
+_VALUES = ("integers", "large", "dyadic", "sparse", "negative")
+_DEMAND = Demand(values=_VALUES, products=6000, corners=True)
+_LAID_OUT = replace(_DEMAND, usual=True, operand_layouts=("input", "weight", "grad_output"))
 _SUBSETS = (("input", "weight", "bias"), ("input",), ("weight",), ("input", "weight"))
 
 
@@ -82,7 +85,7 @@ def connected(
     return tuple(found)
 
 
-@declare("second order", ("DB-1", "DB-2", "DB-3", "EX-1"), "gradients_detached", _DEMAND, refusal=Refusal.ALLOWED)
+@declare("second order", ("DB-1", "DB-2", "DB-3", "EX-1"), "gradients_detached", _LAID_OUT, refusal=Refusal.ALLOWED)
 def double_backward_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The derivatives of each gradient by grad_output, weight and input are the proved ones, exactly."""
     second = _Second(op, case, ("input", "weight", "bias"))
@@ -171,7 +174,9 @@ def _expected(second: _Second, role: str) -> dict[str, Tensor]:
 
 def _equations(second: _Second, of: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> Iterator[Equation]:
     for name, value in expected.items():
-        yield _equation(second, f"the derivative of grad_{of} by {name}", found[name], value)
+        equation = _equation(second, f"the derivative of grad_{of} by {name}", found[name], value)
+        # that of grad_bias is a cotangent as it stands
+        yield replace(equation, norm=float(value.abs().max())) if of == "bias" and value.numel() else equation
 
 
 def _equation(second: _Second, what: str, found: Tensor, expected: Tensor) -> Equation:

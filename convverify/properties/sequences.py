@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import weakref
@@ -15,11 +16,11 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import declare
-from convverify.properties.calls import LEAVES, call, equations, exact_results, observe
+from convverify.properties.calls import LEAVES, call, equations, exact_results, geometry_arguments, observe, undisturbed
 from convverify.reference import Reference
-from convverify.target import Target
+from convverify.target import OperatorError, Target, Unsupported
 
-_SMALL = Demand(products=2000, weight=0.5)
+_SMALL = Demand(products=2000, usual=True, weight=0.5)
 MANY_CALLS = 60
 OUTPUTS = 12
 
@@ -39,6 +40,17 @@ def calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield from _labelled(f"of call {place}", equations(case, reference, {"output": each.output}))
     for place, each, reference in reversed(list(zip(("A", "B", "A again"), seen, references, strict=True))):
         yield from _labelled(f"of call {place}", equations(case, reference, each.grads()))
+    yield from undisturbed(op, case)
+
+
+@declare("sequences", ("FW-ALL",), "bias_lost_after_a_refusal", replace(_SMALL, weight=0.3))
+def refused_calls_leave_nothing(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """After a call that is refused, whose input has one channel too many, the next is right."""
+    leaves = observe(op, case, requires=()).leaves
+    surplus = torch.cat([leaves["input"], leaves["input"][:, :1]], 1)
+    with contextlib.suppress(OperatorError, Unsupported):
+        op(surplus, leaves["weight"], leaves.get("bias"), *geometry_arguments(op, case))
+    yield from _labelled("after a call that was refused", list(exact_results(op, case)))
 
 
 @declare("sequences", ("FW-ALL",), "plan_kept_by_shape", _SMALL)
@@ -89,11 +101,14 @@ def _of_the_same_shapes(case: ConvCase) -> Iterator[tuple[ConvCase, ConvCase]]:
 def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The same tensors with other values in them, written in place or through `.data`, give the new results."""
     other = replace(case, seed=case.seed + 2)
-    quiet, new, old = observe(op, case, requires=()), Reference(other), Reference(case)
+    leaves, new, old = observe(op, case, requires=()).leaves, Reference(other), Reference(case)
+    with torch.no_grad() if case.seed % 2 else contextlib.nullcontext():
+        call(op, case, leaves)
     for how, reference in (("in place", new), ("through .data", old)):
-        for role, leaf in quiet.leaves.items():
+        for role, leaf in leaves.items():
             (leaf if how == "in place" else leaf.data).copy_(getattr(reference.operands, role))
-        output = call(op, case, quiet.leaves)
+        with torch.no_grad() if case.seed % 2 else contextlib.nullcontext():
+            output = call(op, case, leaves)
         what = f"with values changed {how}, recording nothing"
         yield from _labelled(what, equations(case, reference, {"output": output}))
     seen = observe(op, case)

@@ -25,6 +25,7 @@ from convverify.properties.calls import (
     geometry_arguments,
     observe,
     tensor,
+    undisturbed,
 )
 from convverify.reference import Maps, Reference
 from convverify.target import Target, Unsupported
@@ -52,6 +53,16 @@ def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 def options_combine(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Any three kinds of kernel, stride, padding, dilation, channels, batch and image met together: exact."""
     yield from exact_results(op, case)
+
+
+@declare(
+    "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "winograd_of_four_channels_odd_width",
+    Demand(usual=True, products=0, values=("integers", "large"), weight=5), refusal=Refusal.DECLARED,
+)  # fmt: skip
+def usual_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Layers as networks have them, on odd and even images, contiguous and in channels_last: exact, and undisturbed."""
+    yield from exact_results(op, case)
+    yield from undisturbed(op, case)
 
 
 @declare(

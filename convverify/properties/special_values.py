@@ -73,10 +73,13 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
         index = _place(leaves["input"], case.seed)
         marked = leaves["input"].clone()
         marked[index] = mark
-        output = call(op, case, {**leaves, "input": marked})
+        weight = leaves["weight"].clone()
+        if mark < 0:  # a channel that no filter sums
+            weight[:, index[1] % weight.shape[1]] = 0
+        output = call(op, case, {**leaves, "input": marked, "weight": weight})
         unit = torch.zeros_like(reference.x)
         unit[index] = 1
-        products = reference.narrow(reference.maps.forward(unit, reference.k))
+        products = reference.narrow(reference.maps.forward(unit, reference.wide(weight)))
         touched = reference.maps.forward(unit, torch.ones_like(reference.k)) != 0
         yield Equation("output that sums an infinity", output[touched], (products * mark)[touched])
 

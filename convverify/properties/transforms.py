@@ -22,8 +22,8 @@ from convverify.properties.calls import call, equations, geometry_arguments, obs
 from convverify.reference import Reference
 from convverify.target import Target, Unsupported
 
-_SMALL = Demand(products=3000, weight=0.4)
-_REAL = Demand(products=1500, weight=0.4, dtypes=("float32",), values=("normal",))
+_SMALL = Demand(products=3000, usual=True, weight=0.4)
+_REAL = Demand(products=1500, usual=True, weight=0.4, dtypes=("float32",), values=("normal",))
 # How much more an operator that transforms its operands may lose in bfloat16 than in float32.
 _COARSER = HALF_GROWTH * unit_roundoff(torch.bfloat16) / (TRANSFORM_GROWTH * unit_roundoff(torch.float32))
 ROLES = ("input", "weight", "bias")
@@ -102,11 +102,12 @@ def forward_over_reverse_is_right(op: Target, case: ConvCase) -> Iterator[Equati
 
 @declare("transforms", ("FW-ALL",), "vmap_takes_the_first_weight", _SMALL, refusal=Refusal.ALLOWED)
 def vmap_is_a_loop(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """vmap over input, weight, both, from any axis, equals calling the operator one by one."""
+    """vmap over input, weight, bias and several of them, from any axis, equals calling the operator one by one."""
     reference, leaves, function = Reference(case), _plain(op, case), _function(op, case)
     others = {role: reference.operands.draw(f"other_{role}", tuple(x.shape)) for role, x in leaves.items()}
-    for roles in (("input",), ("weight",), ("input", "weight"), tuple(leaves)):
-        for axis in (0, 1) if roles[0] != "bias" and len(roles) == 1 else (0,):
+    with_bias = (("bias",), ("input", "bias")) if "bias" in leaves else ()
+    for roles in (("input",), ("weight",), ("input", "weight"), *with_bias, tuple(leaves)):
+        for axis in (0, 1) if roles in (("input",), ("weight",)) else (0,):
             stacked = {
                 role: torch.stack([leaf, others[role]], axis) if role in roles else leaf
                 for role, leaf in leaves.items()
