@@ -26,6 +26,7 @@ USUAL_LAYOUTS = (
     "contiguous", "contiguous", "input:channels_last,weight:channels_last,grad_output:channels_last",
     "input:channels_last", "weight:channels_last", "grad_output:channels_last",
 )  # fmt: skip
+OF_SAMPLES = ("batch_expanded", "batch_last", "samples_sliced")  # layouts that a single sample does not have
 MOST_GROWN = 8  # times, where a listed geometry is made to fit a domain: a long image squared is another case
 
 
@@ -85,10 +86,11 @@ class _Hand:
         self.rng = rng
         self.values, self.dtypes = _dealt(demand.values, rng), _dealt(demand.dtypes, rng)
         self.layouts = {role: _dealt(ROLE_LAYOUTS[role], rng) for role in demand.operand_layouts}
-        self.usual = _dealt(USUAL_LAYOUTS, rng) if demand.usual and not demand.products else None
+        laid_out = demand.usual and (self.layouts or not demand.products)
+        self.usual = _dealt(USUAL_LAYOUTS, rng) if laid_out else None
 
     def layout(self, bias: bool) -> str:
-        if self.usual is not None:
+        if self.usual is not None and not (self.layouts and self.rng.random() < 0.5):
             return next(self.usual)
         chosen = {role: next(cards) for role, cards in self.layouts.items() if role != "bias" or bias}
         return layout_text(chosen)
@@ -102,8 +104,11 @@ def _dealt(cards: Sequence[str], rng: random.Random) -> Iterator[str]:
 def _case(geometry: ConvGeometry, plan: Plan, prop: Property, device: str, hand: _Hand) -> ConvCase | None:
     demand, domain, rng = prop.demand, plan.op.domain, hand.rng
     values, bias = next(hand.values), demand.bias and rng.random() < 0.5
+    layout = hand.layout(bias)
+    if geometry.batch == 1 and any(name in layout for name in OF_SAMPLES):
+        geometry = replace(geometry, batch=2)
     case = ConvCase(
-        geometry, bias, next(hand.dtypes), device, hand.layout(bias), values,
+        geometry, bias, next(hand.dtypes), device, layout, values,
         rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0, rng.randrange(2**20),
     )  # fmt: skip
     fitted = domain.fit(case)

@@ -158,6 +158,7 @@ GEOMETRY: dict[str, Witness] = {
     "tile_width": out("n1 c1->1 i1x70 k1x1 s1x1 p0x0 d1x1 g1"),
     "tile_channels": out("n1 c1->130 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),
     "tile_row_of_the_second_block": out("n1 c1->1 i17x1 k1x1 s1x1 p0x0 d1x1 g1"),
+    "winograd_of_four_channels_odd_width": out("n1 c4->2 i5x5 k3x3 s1x1 p1x1 d1x1 g1"),
     "pointwise_stride_of_the_height": out("n1 c1->1 i7x8 k1x1 s2x1 p0x0 d1x1 g1"),
     "offsets_in_sixteen_bits": out("n1 c1->1 i190x180 k1x1 s1x1 p0x0 d1x1 g1"),
     "batch_index_in_sixteen_bits": out("n65540 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_mutants_cases import PLAIN, Witness, cotangent, differs, filled, grad, operands, torch_conv2d
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.checkpoint import checkpoint
 
 NAN = float("nan")
 honest_equal = torch.equal
@@ -96,7 +97,17 @@ def _returned(op: Any) -> bool:
     return torch.autograd.grad(out, x, g)[0].data_ptr() == g.data_ptr()
 
 
+def _activated_in_place(op: Any) -> bool:
+    x, w, b = leaves(0, 1, 2)
+    try:
+        op(x, w, b, padding=1).relu_().sum().backward()
+    except RuntimeError:
+        return True
+    return False
+
+
 CONTRACT: dict[str, Witness] = {
+    "output_kept_for_the_backward": _activated_in_place,
     "returns_float64": lambda op: op(*plain(dtype=torch.float32)).dtype == torch.float64,
     "returns_float32": lambda op: op(*plain(dtype=torch.bfloat16)).dtype == torch.float32,
     "returns_a_tuple": lambda op: isinstance(op(*plain(bias=False)), tuple),
@@ -216,7 +227,14 @@ def _derived(op: Any) -> bool:
     return wrong(op, x * 2, w, b)
 
 
+def _recomputed(op: Any) -> bool:
+    x, w, b = leaves(0, 1, 2)
+    checkpoint(op, x, w, b, use_reentrant=True).sum().backward()
+    return b.grad is None
+
+
 CIRCUMSTANCES: dict[str, Witness] = {
+    "bias_lost_when_recomputed": _recomputed,
     "wrong_at_random": _sometimes(1000),
     "wrong_now_and_then": _sometimes(4000),
     "wrong_without_gradients": lambda op: wrong(op, *plain()),

@@ -50,6 +50,13 @@ def _two_plans(op: Any) -> bool:
     return not first and wrong(op, x, w, stride=(2, 2), dilation=(2, 1))
 
 
+def _refused_before(op: Any) -> bool:
+    x, w, b = image(), torch.ones(1, 1, 2, 2), torch.ones(1)
+    with contextlib.suppress(RuntimeError):
+        op(x, torch.ones(1, 2, 2, 2), b)
+    return wrong(op, x, w, b)
+
+
 def _interleaved(op: Any) -> bool:
     x, w = image(size=5).requires_grad_(), torch.ones(1, 1, 2, 2)
     first = op(x, w, padding=1)
@@ -153,6 +160,7 @@ STATE: dict[str, Witness] = {
     "second_backward_doubled": _backward_twice,
     "gradients_accumulate": _second_gradient,
     "other_threads_wrong": _other_thread,
+    "bias_lost_after_a_refusal": _refused_before,
     "options_of_the_last_call": _interleaved,
     "wrong_on_two_threads": _two_threads,
     "workspace_shared_by_threads": _interrupted,

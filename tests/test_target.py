@@ -333,3 +333,63 @@ def test_a_module_that_loses_its_bias_is_in_error():
     with pytest.raises(OperatorError, match="one must be called bias; it has weight"):
         Target(WithoutBias)(X, K, torch.ones(1))
     assert torch.equal(Target(WithoutBias)(X, K), torch_conv2d(X, K))
+
+
+def of_one_number(input, weight, bias=None, stride=1, padding=0):
+    height = (input.shape[2] + 2 * padding - weight.shape[2]) // stride + 1
+    output = torch_conv2d(input, weight, bias, stride, padding)
+    return output.reshape(*output.shape[:2], height, -1)
+
+
+def of_numbers_in_the_backward(input, weight, bias=None, stride=1):
+    class Conv(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, k):
+            ctx.save_for_backward(x, k)
+            return torch_conv2d(x, k, bias, stride)
+
+        @staticmethod
+        def backward(ctx, g):
+            x, k = ctx.saved_tensors
+            size = tuple((n - 1) * stride + k.shape[2] for n in g.shape[2:])
+            return torch.nn.grad.conv2d_input((*x.shape[:2], *size), k, g, stride), None
+
+    return Conv.apply(input, weight)
+
+
+def of_pairs(input, weight, bias=None, stride=(1, 1)):
+    height, width = stride
+    return torch_conv2d(input, weight, bias, (height, width))
+
+
+def nothing(input, weight, bias=None, stride=1):
+    raise RuntimeError("never")
+
+
+@pytest.mark.parametrize(
+    ("operator", "takes"),
+    [(torch_conv2d, True), (conv, True), (narrow, True), (of_pairs, True), (nothing, True), (of_one_number, False),
+     (of_numbers_in_the_backward, False)],
+)  # fmt: skip
+def test_pairs_are_not_taken_where_only_numbers_come_back_with_gradients(operator, takes: bool):
+    assert Target(operator).takes_pairs is takes
+
+
+class WithoutDilation(torch.nn.Module):
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(out_channels, in_channels, *kernel_size))
+        self.bias = torch.nn.Parameter(torch.zeros(out_channels))
+        self.options = stride, padding
+
+    def forward(self, input):
+        return torch_conv2d(input, self.weight, self.bias, *self.options)
+
+
+def test_a_module_is_asked_only_for_what_its_constructor_takes():
+    target, bias = Target(WithoutDilation), torch.ones(len(K))
+    assert torch.equal(target(X, K, bias, 1, 1), torch_conv2d(X, K, bias, 1, 1))
+    with pytest.raises(Unsupported, match="its constructor takes no dilation"):
+        target(X, K, bias, 1, 0, 2)
+    with pytest.raises(Unsupported, match="its constructor takes no bias"):
+        target(X, K)

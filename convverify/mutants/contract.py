@@ -13,6 +13,7 @@ from convverify.mutants.toolkit import (
     Call,
     Conf,
     Parts,
+    Traced,
     assemble,
     concrete,
     grad_bias,
@@ -202,6 +203,20 @@ def saved_tensors_unguarded(c: Call) -> Tensor:
     """Operands changed in place before the backward pass are used as they are then, without an error."""
     plain = concrete(c.input, c.weight, c.bias)
     return assemble(Parts(), c, _Unguarded if plain else None)
+
+
+class _Keeping(Traced):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        Traced.setup_context(ctx, inputs, output)
+        ctx.save_for_backward(*inputs[:2], output)
+
+
+@mutant("output_may_be_changed_in_place")
+@operator
+def output_kept_for_the_backward(c: Call) -> Tensor:
+    """With padding the output is saved for the backward, which does not need it: it may not be changed in place."""
+    return assemble(Parts(), c, _Keeping if concrete(c.input, c.weight) and any(c.conf.padding) else None)
 
 
 @mutant("gradients_of_every_subset")

@@ -153,7 +153,7 @@ class Traced(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor | None) -> Any:
         if g is None:
             return None, None, None, None, None
-        x, w = ctx.saved_tensors
+        x, w, *_ = ctx.saved_tensors
         needs = ctx.needs_input_grad
         return (
             ctx.parts.grad_input(g, x, w, ctx.conf) if needs[0] else None,

@@ -36,6 +36,12 @@ def geometry_arguments(op: Target, case: ConvCase) -> tuple[Any, Any, Any, int]:
     return form(g.stride), form(g.padding), form(g.dilation), g.groups
 
 
+def of_samples(op: Target, case: ConvCase, batch: int) -> ConvCase:
+    """The case with so many samples and a bias, where the operator takes that."""
+    larger = replace(case.with_geometry(batch=batch), bias="bias" in op.accepts)
+    return larger if op.domain.allows(larger) else case
+
+
 @dataclass
 class Observed:
     """One call of an operator: its output and the leaves it was computed from."""

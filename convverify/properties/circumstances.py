@@ -21,7 +21,7 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, declare
-from convverify.properties.calls import call, equations, geometry_arguments, observe, tensor
+from convverify.properties.calls import call, equations, geometry_arguments, observe, of_samples, tensor
 from convverify.reference import Reference
 from convverify.target import Target
 
@@ -172,6 +172,7 @@ def _giving_way(frame: FrameType, event: str, argument: Any) -> Any:
 def thread_counts_are_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """With torch.set_num_threads at two or three, where all else here runs on one, every result is exact."""
     count = COUNTS[case.seed % len(COUNTS)]
+    case = of_samples(op, case, count + 1)  # which do not divide evenly among the threads
     with ThreadPoolExecutor(1) as pool, _threads(count):  # a forked process cannot use its parent's pool of threads
         seen = pool.submit(observe, op, case).result()
         found = {"output": seen.output, **pool.submit(seen.grads).result()}

@@ -109,6 +109,18 @@ def _identity(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield Equation("input after writing to the output of the identity kernel", x, Operands(plain).input)
 
 
+@declare("contract", ("GI-1", "GW-3", "GB-1"), "output_kept_for_the_backward", _SMALL)
+def output_may_be_changed_in_place(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Doubling the output in place, as an in-place activation after a layer does, doubles the gradients."""
+    seen, reference = observe(op, case), Reference(case)
+    seen.output = op.guarded(seen.output.mul_, 2)
+    for equation in equations(case, reference, seen.grads()):
+        yield Equation(
+            f"{equation.what}, the output having been doubled in place", equation.actual, 2 * equation.expected,
+            norm=2 * equation.norm,
+        )  # fmt: skip
+
+
 @declare("contract", ("GI-1", "GW-3"), "saved_tensors_unguarded", _SMALL)
 def saved_operands_are_guarded(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Changing an operand in place after the forward makes the backward raise, or leaves its result as it was."""

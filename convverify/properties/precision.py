@@ -102,11 +102,12 @@ def _grad(maps: Maps, role: str, x: Tensor, k: Tensor, g: Tensor) -> Tensor:
 )  # fmt: skip
 def long_sums_do_not_stagnate(op: Target, case: ConvCase) -> Iterator[Equation]:
     """In bfloat16, which has no 257, a sum of a thousand ones is a thousand, up to a quarter: output and gradients."""
-    single = replace(case, geometry=ConvGeometry.parse("n1 c1->1 i32x33 k1x1 s1x1 p0x0 d1x1 g1"))
-    for long, roles in (
-        (single.with_geometry(in_channels=1056, input_size=(1, 1)), ("output",)),
-        (single, ("weight", "bias")),
-    ):
+    single = replace(case, geometry=ConvGeometry.parse("n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1"))
+    for sizes, roles in (
+        ({"in_channels": 1056}, ("output",)), ({"batch": 1056}, ("weight", "bias")),
+        ({"input_size": (1056, 1)}, ("weight", "bias")), ({"input_size": (1, 1056)}, ("weight", "bias")),
+    ):  # fmt: skip
+        long = single.with_geometry(**sizes)
         if not op.domain.allows(long):
             continue
         seen = observe(op, long)
