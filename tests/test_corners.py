@@ -61,3 +61,17 @@ def test_a_few_windows_of_a_large_image_reach_beyond_every_offset_of_few_bits():
         assert any(
             math.prod(g.input_size) > 2**bits and math.prod(g.output_size) < 100 for g in corners.milestones()
         ), bits
+
+
+def test_usual_layers_are_small_and_met_on_odd_and_even_images():
+    assert len(set(corners.USUAL)) == len(corners.USUAL)
+    for kernel, stride, depthwise in (((3, 3), 1, False), ((1, 1), 2, False), ((7, 7), 2, False), ((5, 5), 2, True)):
+        met = [
+            g for g in corners.USUAL
+            if g.kernel_size == kernel and g.stride == (stride, stride) and (g.groups == g.in_channels > 1) is depthwise
+        ]  # fmt: skip
+        assert {(height % 2, width % 2) for height, width in (g.input_size for g in met)} == {
+            (0, 0), (0, 1), (1, 0), (1, 1),
+        }  # fmt: skip
+        assert {g.in_channels % 4 == 0 for g in met} == {True, False}
+    assert max(g.products for g in corners.USUAL) < 100_000

@@ -1,0 +1,65 @@
+"""The cases that are not drawn."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from convverify import corners
+from convverify.case import ConvCase
+from convverify.listing import FEW_USUAL, OF_SAMPLES, USUAL_LAYOUTS, given
+from convverify.plan import Plan, plan_of
+from convverify.properties import named
+
+
+def plan(budget: str = "standard", **choices: object) -> Plan:
+    return plan_of(torch.nn.functional.conv2d, budget, secret_seed=0, **choices)  # type: ignore[arg-type]
+
+
+def listed(name: str, of: Plan) -> list[ConvCase]:
+    return list(given(of, named(name), "cpu"))
+
+
+def test_usual_layers_lie_as_models_have_them_each_layout_in_turn():
+    cases = listed("usual_layers_are_right", plan())
+    assert {case.geometry for case in cases} == set(corners.USUAL)
+    first = cases[: len(USUAL_LAYOUTS)]
+    assert sorted(case.layout for case in first) == sorted(USUAL_LAYOUTS)
+
+
+@pytest.mark.parametrize(("budget", "few"), [("quick", FEW_USUAL // 2), ("standard", FEW_USUAL)])
+def test_where_cases_are_drawn_a_few_usual_layers_come_first(budget: str, few: int):
+    cases = listed("calls_are_independent", plan(budget))
+    assert len(cases) == few
+    assert {case.geometry for case in cases} <= set(corners.USUAL)
+
+
+def test_a_layout_of_samples_has_several():
+    cases = listed("grad_output_layout_is_irrelevant", plan())
+    of_samples = [case for case in cases if any(name in case.layout for name in OF_SAMPLES)]
+    assert of_samples
+    assert min(case.geometry.batch for case in of_samples) > 1
+
+
+def test_every_layout_of_grad_output_is_dealt_at_quick():
+    dealt = {case.layout for case in listed("grad_output_layout_is_irrelevant", plan("quick"))}
+    assert {"grad_output:batch_expanded", "grad_output:planes_expanded", "grad_output:channels_last"} <= dealt
+
+
+def test_listed_cases_lie_in_the_domain():
+    isotropic = plan(domain="isotropic")
+    for name in ("options_combine", "usual_layers_are_right", "gradients_equal_torch"):
+        cases = listed(name, isotropic)
+        assert cases
+        assert all(isotropic.op.domain.allows(case) for case in cases)
+
+
+def test_a_case_asked_for_is_the_only_one():
+    case = listed("options_combine", plan())[0]
+    assert listed("options_combine", replace(plan(), case=case)) == [case]
+
+
+def test_the_seed_decides():
+    names = [str(case) for case in listed("options_combine", plan())]
+    assert names == [str(case) for case in listed("options_combine", plan())]
+    assert names != [str(case) for case in listed("options_combine", plan(seed=1))]
