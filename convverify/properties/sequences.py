@@ -53,7 +53,7 @@ def refused_calls_leave_nothing(op: Target, case: ConvCase) -> Iterator[Equation
     yield from _labelled("after a call that was refused", list(exact_results(op, case)))
 
 
-@declare("sequences", ("FW-ALL",), "plan_kept_by_shape", _SMALL)
+@declare("sequences", ("FW-ALL",), "plan_kept_by_shape", replace(_SMALL, least=3))
 def geometries_do_not_mix(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Calls that differ in one argument, in the image's size or in the dtype alone do not answer for each other."""
     for other, mine in (*((other, case) for other in _neighbours(case)), *_of_the_same_shapes(case)):
@@ -132,8 +132,9 @@ def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equ
 
 
 @declare(
-    "sequences", ("FW-ALL",), "wrong_from_the_fortieth_call", Demand(products=300, values=("integers",), weight=0.15)
-)
+    "sequences", ("FW-ALL",), "wrong_from_the_fortieth_call",
+    Demand(products=300, values=("integers",), weight=0.15, least=2),
+)  # fmt: skip
 def many_calls_stay_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """After dozens of calls the results are still right."""
     reference = Reference(case)
