@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 
 import torch
@@ -220,18 +219,6 @@ def bias_in_float16(c: Call) -> Tensor:
 def bfloat16_loses_the_bias(c: Call) -> Tensor:
     """In bfloat16 alone the bias is left out."""
     return c.torch(bias=None) if c.input.dtype == torch.bfloat16 else c.torch()
-
-
-@stateful_mutant("long_sums_do_not_stagnate")
-def bfloat16_sums_stagnate() -> Operator:
-    """In bfloat16 grad_bias is summed one position after the other, in bfloat16."""
-
-    def wrong(g: Tensor) -> Tensor:
-        if g.dtype != torch.bfloat16:
-            return g.sum((0, 2, 3))
-        return functools.reduce(torch.add, g.transpose(0, 1).flatten(1).unbind(1))
-
-    return with_parts(grad_bias=wrong)
 
 
 @mutant("single_products_round_either_way")

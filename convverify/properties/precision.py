@@ -11,7 +11,6 @@ from torch import Tensor
 from convverify.case import ConvCase
 from convverify.comparison import EXACT_BITS, Equation
 from convverify.demand import ORDINARY, Demand
-from convverify.geometry import ConvGeometry
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import call, equations, observe
 from convverify.reference import Maps, Reference
@@ -94,29 +93,6 @@ def _bits(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 def _grad(maps: Maps, role: str, x: Tensor, k: Tensor, g: Tensor) -> Tensor:
     return maps.grad_input(g, k) if role == "input" else maps.grad_weight(x, g)
-
-
-@declare(
-    "precision", ("RB-1",), "bfloat16_sums_stagnate",
-    Demand(dtypes=("bfloat16",), products=200, values=("integers",), weight=0.1, least=1), refusal=Refusal.ALLOWED,
-)  # fmt: skip
-def long_sums_do_not_stagnate(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """In bfloat16, which has no 257, a sum of a thousand ones is a thousand, up to a quarter: output and gradients."""
-    single = replace(case, geometry=ConvGeometry.parse("n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1"))
-    for sizes, roles in (
-        ({"in_channels": 1056}, ("output",)), ({"batch": 1056}, ("weight", "bias")),
-        ({"input_size": (1056, 1)}, ("weight", "bias")), ({"input_size": (1, 1056)}, ("weight", "bias")),
-    ):  # fmt: skip
-        long = single.with_geometry(**sizes)
-        if not op.domain.allows(long):
-            continue
-        seen = observe(op, long)
-        seen.leaves = {role: torch.ones_like(leaf).requires_grad_() for role, leaf in seen.leaves.items()}
-        seen.output = call(op, long, seen.leaves)
-        found = {"output": seen.output, **seen.grads(torch.ones_like(seen.output))}
-        for role in set(roles) & set(found):
-            off = bool(((found[role].double() - 1056).abs() > 1056 / 4).any())
-            yield Equation(f"whether the {role} is off by a quarter, as a sum of 1056 ones", off, False)
 
 
 @declare(
