@@ -71,12 +71,14 @@ class Target:
         """Whether stride, padding and dilation may be pairs; not where only numbers come back with gradients."""
         if not set(self.accepts) & {"stride", "padding", "dilation"}:
             return True
-        return self._works((1, 1), (0, 0), (1, 1)) or not self._works(1, 0, 1)
+        kernels = (1, 3)
+        pairs, numbers = ((1, 1), (0, 0), (1, 1)), (1, 0, 1)
+        return any(self._works(k, *pairs) for k in kernels) or not any(self._works(k, *numbers) for k in kernels)
 
-    def _works(self, *options: Any) -> bool:
-        """Whether a product of four pixels and one tap has a gradient with these options."""
+    def _works(self, kernel: int, *options: Any) -> bool:
+        """Whether a small convolution with this kernel and these options comes back, with gradients."""
         dtype = getattr(torch, self.domain.dtypes[0]) if self.domain.dtypes else torch.float32
-        x, weight = (torch.ones(1, 1, size, size, dtype=dtype, requires_grad=True) for size in (2, 1))
+        x, weight = (torch.ones(1, 1, size, size, dtype=dtype, requires_grad=True) for size in (4, kernel))
         try:
             output = self(x, weight, None, *options)
             self.guarded(torch.autograd.grad, output.sum(), (x, weight), allow_unused=True)

@@ -18,23 +18,29 @@ from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported, built
 
 _DEMAND = Demand(products=3000, weight=0.3)
+MANY = 12  # calls of one module
 _MODES = ("circular", "replicate", "reflect")
 
 
 def _beside(op: Target, case: ConvCase, **options: str) -> tuple[nn.Module, nn.Module]:
-    """The operator's module and torch's, of the case's geometry, the latter with the case's parameters."""
+    """The operator's module and torch's, of the case's geometry, the latter with the case's parameters.
+
+    Of every other case they are made in float32, and brought to the case's dtype.
+    """
     if op.module_class is None:
         raise Unsupported("it is a function, not a module class")
     g = case.geometry
     stride, padding, dilation, groups = geometry_arguments(op, case)
+    converted = case.seed % 4 >= 2 and not op.domain.dtypes
 
     def build(kind: type[nn.Module]) -> nn.Module:
         made = op.guarded(
             built, kind, g.in_channels, g.out_channels, g.kernel_size, stride=stride, padding=padding,
-            dilation=dilation, groups=groups, bias=case.bias, dtype=case.torch_dtype, device=case.device, **options,
+            dilation=dilation, groups=groups, bias=case.bias, device=case.device,
+            dtype=torch.float32 if converted else case.torch_dtype, **options,
         )  # fmt: skip
         assert isinstance(made, nn.Module)
-        return made
+        return made.to(case.torch_dtype)
 
     ours, theirs = build(op.module_class), build(nn.Conv2d)
     if "weight" not in dict(ours.named_parameters()):
@@ -74,6 +80,7 @@ def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equatio
     op.guarded(ours.load_state_dict, theirs.state_dict())
     reference = Reference(case)
     x, right = reference.operands.input, reference.output
+    yield from _many_calls(op, ours, reference)
     for training in (True, False):
         op.guarded(ours.train, training)
         mode = "in training" if training else "in evaluation"
@@ -117,6 +124,20 @@ def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
             parameter.add_(1)
     for name, parameter in theirs.named_parameters():
         yield Equation(f"{name} after its copy has changed", ours.get_parameter(name).detach(), parameter.detach())
+
+
+def _many_calls(op: Target, module: nn.Module, reference: Reference) -> Iterator[Equation]:
+    """After a dozen calls in training, with small parameters, it still computes with them."""
+    op.guarded(module.train)
+    for number in range(MANY):
+        factor = 2.0**-10 if number % 2 == 0 else 2.0**10
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.mul_(factor)
+        output: Tensor = tensor(op.guarded(module, reference.operands.input)).detach()
+        scale = factor if factor < 1 else 1.0
+        yield Equation(f"output of call {number + 1} in training", output, reference.output * scale,
+                       norm=reference.norms["output"])  # fmt: skip
 
 
 def _outputs_stay(op: Target, module: nn.Module, theirs: nn.Module, cases: list[ConvCase]) -> Iterator[Equation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -57,7 +58,7 @@ def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterato
         in_channels=1, out_channels=1, input_size=(side, side + 1), stride=(side // 5, side // 4)
     )
     long = (
-        *(replace(image, dtype=dtype) for dtype in dict.fromkeys((case.dtype, *ORDINARY))),
+        image,
         plain.with_geometry(in_channels=many, out_channels=3),
         plain.with_geometry(in_channels=3, out_channels=many),
         case.with_geometry(batch=260),
@@ -67,6 +68,10 @@ def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterato
         raise Unsupported("it claims neither hundreds of channels, of samples nor of rows")
     for each in allowed:
         yield from _bits(op, each)
+    for dtype in ORDINARY:
+        if dtype != case.dtype and op.domain.allows(other := replace(image, dtype=dtype)):
+            with contextlib.suppress(Unsupported):
+                yield from _bits(op, other)
 
 
 def _bits(op: Target, case: ConvCase) -> Iterator[Equation]:
