@@ -111,9 +111,15 @@ def _identity(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("contract", ("GI-1", "GW-3", "GB-1"), "output_kept_for_the_backward", _SMALL)
 def output_may_be_changed_in_place(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Doubling the output in place, as an in-place activation after a layer does, doubles the gradients."""
+    """Doubling the output in place, as an in-place activation after a layer does, doubles the gradients.
+
+    Torch itself forbids it for what a Function returns as a view, with an error that tells why.
+    """
     seen, reference = observe(op, case), Reference(case)
-    seen.output = op.guarded(seen.output.mul_, 2)
+    try:
+        seen.output = op.guarded(seen.output.mul_, 2)
+    except OperatorError as error:
+        raise Unsupported(str(error)) from error
     for equation in equations(case, reference, seen.grads()):
         yield Equation(
             f"{equation.what}, the output having been doubled in place", equation.actual, 2 * equation.expected,
