@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,18 @@ from convverify.comparison import Equation, Verdict, compare
 from convverify.properties.base import KnownFailure, Property, Refusal, Refuted, Rounded
 from convverify.target import OperatorError, OperatorHang, Target, Unsupported
 
-TORCH = Target(torch.nn.functional.conv2d)  # bound before any operator under test is loaded
+_conv2d = torch.nn.functional.conv2d  # bound before any operator under test is loaded
+
+
+def _by_sample(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+               dilation: Any = 1, groups: int = 1) -> Tensor:  # fmt: skip
+    """Torch's convolution of one sample after another, each without a batch."""
+    if input.dim() == 3 or not len(input):
+        return _conv2d(input, weight, bias, stride, padding, dilation, groups)
+    return torch.stack([_conv2d(x, weight, bias, stride, padding, dilation, groups) for x in input])
+
+
+TORCH = (Target(_conv2d), Target(_by_sample))  # torch's own ways to convolve a batch
 SLEEPING = 3  # how many times longer a case may take than it computes, on a machine that is shared
 
 
@@ -79,16 +91,18 @@ def examine(prop: Property, op: Target, case: ConvCase, seconds: float = 20.0) -
 def excused(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float = 20.0) -> Finding:
     """The finding, unless it is a failure (or rounding) and torch's own, on this machine.
 
-    torch 2.13 is wrong in bfloat16 on processors with AMX, where a strided output has a single column. What torch's
-    own convolution fails in the same way is a known failure; what it fails otherwise, and what holds in half
-    precision as soon as oneDNN is switched off, has torch inside and is not judged here.
+    torch 2.13 is wrong in bfloat16 on processors with AMX, where a strided output has a single column, and in float64
+    for a sample without a batch, in channels_last and in several groups. What torch's own convolution fails in the
+    same way is a known failure; what it fails otherwise, and what holds in half precision as soon as oneDNN is
+    switched off, has torch inside and is not judged here.
     """
     if finding.kind.is_failure and finding.kind is not Kind.HANG:
-        torchs = examine(prop, TORCH, case, seconds)
-        if torchs.kind.is_failure and torchs.message == finding.message:
+        torchs = [examine(prop, own, case, seconds) for own in TORCH]
+        failed = [found.message for found in torchs if found.kind.is_failure]
+        if finding.message in failed:
             return Finding(Kind.KNOWN, f"as torch itself does on this machine: {finding.message}")
-        if torchs.kind.is_failure:
-            return Finding(Kind.UNSUPPORTED, f"torch's own convolution fails on this machine, too: {torchs.message}")
+        if failed:
+            return Finding(Kind.UNSUPPORTED, f"torch's own convolution fails on this machine, too: {failed[0]}")
     elif finding.kind is not Kind.ROUNDED:
         return finding
     if _is_onednns(prop, op, case, seconds):

@@ -103,14 +103,15 @@ class _Verifier:
         budget, domain, least = self.budget, self.plan.op.domain, prop.demand.least
         if not prop.demand.reaches(domain.dtypes):
             return tally
-        if not self._takes_pairs():
-            self.plan.op.domain = domain = domain.isotropic()
 
         def check(case: ConvCase) -> bool:
             """Whether to go on."""
             self.plan.watch(prop, case)
             case_started = time.perf_counter()  # a clock of processor time may tick a hundred times a second only
-            finding = self._beside_torch(prop, case, examine(prop, self.plan.op, case, budget.case_seconds))
+            finding = examine(prop, self.plan.op, case, budget.case_seconds)
+            if finding.kind is Kind.ERROR and self._takes_numbers_only():
+                finding = Finding(Kind.UNSUPPORTED, f"with pairs: {finding.message}")
+            finding = self._beside_torch(prop, case, finding)
             tally.add(case, finding)
             self.pace.note(case, time.perf_counter() - case_started)
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
@@ -128,7 +129,7 @@ class _Verifier:
             return tally
         examples = budget.examples * prop.demand.weight / (4 if self.failed else 1)
         for half in (f"{self.plan.seed}", f"secret {self.plan.secret_seed}"):
-            strategy = cases(prop.demand, domain, device)
+            strategy = cases(prop.demand, self.plan.op.domain, device)
             draw(strategy, math.ceil(examples / 2), f"{prop.name} {half}", check, (Phase.generate,))
             enough = tally.live >= least or not tally.cases  # where all were rejected, more would be
             if tally.failed or (enough and self.clock() >= deadline):
@@ -139,11 +140,16 @@ class _Verifier:
                     break
         return tally
 
-    def _takes_pairs(self) -> bool:
-        """Whether the operator's options may be pairs; one that hangs here will hang in the property, too."""
+    def _takes_numbers_only(self) -> bool:
+        """Whether it turns out now, after an error, that the options must be numbers; from now on they are."""
+        op = self.plan.op
+        if op.domain.words & {"square", "isotropic"}:
+            return False
         with contextlib.suppress(OperatorHang), time_limit(self.budget.case_seconds):
-            return self.plan.op.takes_pairs
-        return True
+            if not op.takes_pairs:
+                op.domain = op.domain.isotropic()
+                return True
+        return False
 
     def _known_supported(self, prop: Property, device: str) -> Iterator[ConvCase]:
         """Cases of geometries that the operator did support, for one that supports few."""

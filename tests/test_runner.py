@@ -365,7 +365,7 @@ def test_what_torch_itself_fails_is_a_known_failure_or_not_judged(monkeypatch: p
         found = examine(prop, op, case)
         assert excused(prop, op, case, found) is found  # torch is right here
         with monkeypatch.context() as broken:
-            broken.setattr("convverify.examine.TORCH", wrong)
+            broken.setattr("convverify.examine.TORCH", (wrong,))
             assert (found.kind.value, excused(prop, op, case, found).kind.value) == kinds
     op = Target(operators.torch_conv2d)
     right = examine(prop, op, case)

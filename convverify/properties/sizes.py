@@ -89,7 +89,8 @@ def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare(
     "sizes", ("FW-1", "GI-1", "GW-3"), "unbatched_without_bias",
-    Demand(products=3000, corners=True, weight=0.3), refusal=Refusal.ALLOWED,
+    Demand(products=3000, usual=True, corners=True, operand_layouts=("input", "weight"), weight=0.3),
+    refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An input without a batch axis gives output and gradients of that one sample, without a batch axis."""
