@@ -16,6 +16,7 @@ from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.domain import DomainError
 from convverify.examine import Kind, examine, excused
+from convverify.mutants import CONTROLS
 from convverify.plan import ChoiceError, Plan, plan_of
 from convverify.properties import CATALOGUE, UnknownPropertyError, named
 from convverify.properties.base import Property
@@ -434,3 +435,18 @@ def test_torch_ends_its_process_where_every_window_lies_in_the_padding():
     result = outcome(operators.torch_conv2d, "windows_in_the_padding_give_the_bias")
     assert result.outcome is Outcome.KNOWN_FAILURE, result
     assert "as torch itself does, it ends its process (SIGSEGV)" in result.reason
+
+
+@pytest.mark.skipif(torch.__version__.split("+")[0] != "2.13.0", reason="says how torch 2.13.0 fails")
+def test_torch_is_wrong_without_a_batch_in_channels_last_and_groups():
+    """When torch is mended this fails: then `examine.TORCH` need not hold its way sample by sample."""
+    case = ConvCase.parse(
+        "n1 c4->2 i4x5 k2x2 s1x1 p0x0 d1x1 g2 float64 cpu layout=input:channels_last,weight:channels_last "
+        "values=integers seed=0"
+    )
+    by_sample = next(control for control in CONTROLS if control.name == "one_sample_at_a_time").make()
+    for name, op in (("unbatched_input_is_right", operators.torch_conv2d), ("usual_layers_are_right", by_sample)):
+        found = examine(named(name), Target(op), case)
+        assert found.kind is Kind.UNEQUAL
+        assert found.message.startswith("grad_weight")
+        assert excused(named(name), Target(op), case, found).kind is Kind.KNOWN
