@@ -43,7 +43,7 @@ class Pace:
         return sum(_measures(geometry))
 
     def note(self, case: ConvCase, elapsed_seconds: float) -> None:
-        """Learn from a case that was run; one that a coarse clock shows to have taken no time teaches nothing."""
+        """Learn from a case that was run; one that a clock shows to have taken no time teaches nothing."""
         if elapsed_seconds <= 0:
             return
         paces = (elapsed_seconds / max(1, measure) for measure in _measures(case.geometry))

@@ -107,7 +107,7 @@ class _Verifier:
         def check(case: ConvCase) -> bool:
             """Whether to go on."""
             self.plan.watch(prop, case)
-            case_started = time.perf_counter()  # a clock of processor time may tick a hundred times a second only
+            case_started = time.perf_counter()  # the run's own clock has been seen to stand still
             finding = examine(prop, self.plan.op, case, budget.case_seconds)
             if finding.kind is Kind.ERROR and self._takes_numbers_only():
                 finding = Finding(Kind.UNSUPPORTED, f"with pairs: {finding.message}")

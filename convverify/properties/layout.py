@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import torch
 
@@ -18,22 +18,24 @@ from convverify.target import Target
 
 _VALUES = ("integers", "large", "bell")
 _PRODUCTS = 6000
-_EACH: dict[str, Any] = {"weight": 2, "least": 24}  # as many as there are layouts, however slow the operator is
 
 
-def _demand(*operands: str, weight: float = 1.0, least: int = 6) -> Demand:
-    return Demand(
-        operand_layouts=operands, products=_PRODUCTS, values=_VALUES, corners=True, weight=weight, least=least
-    )
+def _demand(*operands: str) -> Demand:
+    return Demand(operand_layouts=operands, products=_PRODUCTS, values=_VALUES, corners=True)
 
 
-@declare("layout", ("AD-1",), "input_assumed_contiguous", _demand("input", **_EACH), refusal=Refusal.DECLARED)
+def _every_layout(operand: str) -> Demand:
+    """More cases than there are layouts, however slow the operator is."""
+    return replace(_demand(operand), weight=2, least=24)
+
+
+@declare("layout", ("AD-1",), "input_assumed_contiguous", _every_layout("input"), refusal=Refusal.DECLARED)
 def input_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A channels-last, transposed, sliced, offset or expanded input gives the same results."""
     yield from exact_results(op, case)
 
 
-@declare("layout", ("AD-1",), "weight_assumed_contiguous", _demand("weight", **_EACH), refusal=Refusal.DECLARED)
+@declare("layout", ("AD-1",), "weight_assumed_contiguous", _every_layout("weight"), refusal=Refusal.DECLARED)
 def weight_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A channels-last, transposed, sliced, offset or expanded weight gives the same results."""
     yield from exact_results(op, case)
@@ -46,7 +48,7 @@ def bias_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
-    "layout", ("AD-1",), "grad_output_channels_last_misread", _demand("grad_output", **_EACH), refusal=Refusal.DECLARED
+    "layout", ("AD-1",), "grad_output_channels_last_misread", _every_layout("grad_output"), refusal=Refusal.DECLARED
 )
 def grad_output_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A channels-last, transposed, sliced or expanded grad_output, as `.sum()` gives, gives the same gradients."""
