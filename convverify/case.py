@@ -5,6 +5,7 @@ A case is sizes, dtype, device, layout, distribution and seed, never tensors; `o
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ ROLES = ("input", "weight", "bias", "grad_output")
 DTYPES = (
     "float64", "float32", "float16", "bfloat16", "complex128", "complex64", "int64", "int32", "int16",
 )  # fmt: skip
+
+KEPT_DRAWS, KEPT_ELEMENTS = 64, 2**14  # at most 16 MiB in all
 
 _TEXT = re.compile(
     r"(?P<geometry>n\d+ .*? g\d+)(?P<bias> bias)? (?P<dtype>\w+) (?P<device>[\w:]+)"
@@ -158,19 +161,26 @@ class Operands:
 
     def draw(self, role: str, shape: tuple[int, ...], factors: int = 1) -> Tensor:
         """A tensor for `role`; other roles than the four give further, independent ones."""
-        case = self.case
-        distribution = DISTRIBUTIONS[case.values]
-        salt = sum(ord(letter) * 31**place for place, letter in enumerate(role))
-        generator = torch.Generator().manual_seed((case.seed * 1_000_003 + salt) % 2**63)
-        amplitude = case.amplitude
-        data = distribution.draw(shape, amplitude, generator)
-        if distribution.exact:
-            data = _thin(data, case, generator)
-        data = data * 2.0 ** (case.scale * factors)
-        if case.dtype.startswith("complex"):
-            data = torch.complex(data, _shuffled(data, generator))
-        data = data.to(device=case.device, dtype=case.torch_dtype)
-        return lay_out(data, case.layouts.get(role, "contiguous"))
+        drawn = _kept if math.prod(shape) <= KEPT_ELEMENTS else _drawn
+        return lay_out(drawn(self.case, role, shape, factors).clone(), self.case.layouts.get(role, "contiguous"))
+
+
+def _drawn(case: ConvCase, role: str, shape: tuple[int, ...], factors: int) -> Tensor:
+    """The data of `Operands.draw`, before it is laid out in memory."""
+    distribution = DISTRIBUTIONS[case.values]
+    salt = sum(ord(letter) * 31**place for place, letter in enumerate(role))
+    generator = torch.Generator().manual_seed((case.seed * 1_000_003 + salt) % 2**63)
+    data = distribution.draw(shape, case.amplitude, generator)
+    if distribution.exact:
+        data = _thin(data, case, generator)
+    data = data * 2.0 ** (case.scale * factors)
+    if case.dtype.startswith("complex"):
+        data = torch.complex(data, _shuffled(data, generator))
+    return data.to(device=case.device, dtype=case.torch_dtype)
+
+
+# What the operator gets and what the reference computes with are copies of what is drawn once.
+_kept = functools.lru_cache(maxsize=KEPT_DRAWS)(_drawn)
 
 
 def _thin(data: Tensor, case: ConvCase, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.domain import DomainError
-from convverify.examine import Kind, examine, excused
+from convverify.examine import TORCHS_ERROR, Kind, examine, excused
 from convverify.mutants import CONTROLS
 from convverify.plan import ChoiceError, Plan, plan_of
 from convverify.properties import CATALOGUE, UnknownPropertyError, named
@@ -450,3 +450,21 @@ def test_torch_is_wrong_without_a_batch_in_channels_last_and_groups():
         assert found.kind is Kind.UNEQUAL
         assert found.message.startswith("grad_weight")
         assert excused(named(name), Target(op), case, found).kind is Kind.KNOWN
+
+
+@pytest.mark.skipif(torch.__version__.split("+")[0] != "2.13.0", reason="says how torch 2.13.0 fails")
+def test_torch_refuses_the_strides_of_some_weights_when_it_is_asked_for_the_gradient():
+    """When torch is mended this fails: then `examine.TORCHS_ERROR` is not needed."""
+    def restrided(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        channels_last = weight.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        only_filter = channels_last.as_strided(weight.shape, (1, *channels_last.stride()[1:]))
+        return operators.torch_conv2d(input, only_filter, bias, stride, padding, dilation, groups)
+
+    case = ConvCase.parse(
+        "n1 c2->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1 float64 cpu layout=input:channels_last values=integers seed=0"
+    )
+    prop, op = named("gradients_equal_torch"), Target(restrided)
+    found = examine(prop, op, case)
+    assert found.kind is Kind.ERROR
+    assert TORCHS_ERROR in found.message
+    assert excused(prop, op, case, found).kind is Kind.UNSUPPORTED
