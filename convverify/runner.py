@@ -12,6 +12,7 @@ from collections.abc import Iterator, Set
 from dataclasses import replace
 
 import torch
+import torch._functorch.config as functorch_config
 from hypothesis import Phase
 
 from convverify import process_state
@@ -40,7 +41,7 @@ def execute(
     plan: Plan, coverage: Counter[tuple[str, str]], skip: Set[tuple[str, str]] = frozenset()
 ) -> Iterator[Result]:
     """The results of a plan, one by one, but for the (property, device) pairs in `skip`."""
-    with process_state.kept(), _quiet():
+    with process_state.kept(), _quiet(), _retaining():
         torch.set_num_threads(1)  # several threads on shared cores make small convolutions many times slower
         verifier = _Verifier(plan, coverage)
         for device in plan.devices:
@@ -202,6 +203,19 @@ class _Verifier:
 
 def _present(device: str) -> bool:
     return device != "cuda" or torch.cuda.is_available()
+
+
+@contextlib.contextmanager
+def _retaining() -> Iterator[None]:
+    """Inside, `torch.compile` makes backward passes that may be run twice, as several properties do."""
+    if not hasattr(functorch_config, "donated_buffer"):  # before torch 2.6
+        yield
+        return
+    before, functorch_config.donated_buffer = functorch_config.donated_buffer, False
+    try:
+        yield
+    finally:
+        functorch_config.donated_buffer = before
 
 
 @contextlib.contextmanager

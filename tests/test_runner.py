@@ -468,3 +468,9 @@ def test_torch_refuses_the_strides_of_some_weights_when_it_is_asked_for_the_grad
     assert found.kind is Kind.ERROR
     assert TORCHS_ERROR in found.message
     assert excused(prop, op, case, found).kind is Kind.UNSUPPORTED
+
+
+def test_an_operator_that_torch_compiled_is_judged_by_its_results():
+    control = next(control for control in CONTROLS if control.name == "unfold_and_matmul").make()
+    compiled = torch.compile(control, backend="aot_eager")
+    assert outcome(compiled, "backward_accumulates").outcome is Outcome.PASSED
