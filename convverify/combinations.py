@@ -16,19 +16,21 @@ from convverify.geometry import ConvGeometry
 STRENGTH = 3
 _TRIED = 10  # completions of a row, of which the one with most that is new is taken
 
-# Kinds of each option; a padding is given by the span of the kernel, its dilation included.
+# Kinds of each option, the plainest first; a padding is given by the span of the kernel, its dilation included, and
+# an image by the number of positions of a window, in steps of one, or by how many kernels it holds without remainder.
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "kernel": ((1, 1), (1, 3), (3, 1), (2, 2), (3, 3), (4, 5)),
-    "stride": ((1, 1), (2, 2), (1, 2), (3, 1)),
+    "stride": ((1, 1), (2, 2), (1, 2), (3, 1), "kernel"),
     "padding": (
-        lambda span: (0, 0), lambda span: (0, 2), lambda span: (2, 0),
+        lambda span: (0, 0), lambda span: (1, 1), lambda span: (0, 2), lambda span: (2, 0),
         lambda span: tuple((n + 1) // 2 for n in span), lambda span: span,
     ),
     "dilation": ((1, 1), (2, 2), (1, 2), (3, 1)),
     "channels": ((1, 2, 1), (3, 1, 1), (8, 4, 1), (4, 4, 4), (2, 6, 2), (6, 4, 2)),  # in, out, groups
     "batch": (1, 2),
-    "positions": ((1, 1), (2, 5), (5, 2), (7, 7)),  # of a window, in steps of one
+    "image": ((7, 7), (1, 1), (2, 5), (5, 2), 2, 3),
 }
+PLAIN = {"stride": 0, "dilation": 0, "channels": 0}  # what special paths ask of most options
 _NAMES = tuple(OPTIONS)
 
 Row = tuple[int, ...]
@@ -48,7 +50,7 @@ def geometries(rng: random.Random) -> Iterator[ConvGeometry]:
         if (places, kinds) in met:
             continue
         fixed = dict(zip(places, kinds, strict=True))
-        rows = [tuple(fixed.get(i, rng.randrange(size)) for i, size in enumerate(sizes)) for _ in range(_TRIED)]
+        rows = [tuple(fixed.get(i, _drawn(i, rng)) for i in range(len(sizes))) for _ in range(_TRIED)]
         row = max(rows, key=lambda row: len(meetings(row) - met))
         met |= meetings(row)
         yield _geometry(row)
@@ -60,13 +62,20 @@ def meetings(row: Row) -> set[tuple[Row, Row]]:
     return set(zip(places, itertools.combinations(row, STRENGTH), strict=True))
 
 
+def _drawn(place: int, rng: random.Random) -> int:
+    """A kind of the option at this place; half of the time the plain one, where it has one."""
+    name = _NAMES[place]
+    return PLAIN[name] if name in PLAIN and rng.random() < 0.5 else rng.randrange(len(OPTIONS[name]))
+
+
 def _geometry(row: Row) -> ConvGeometry:
     chosen = {name: OPTIONS[name][kind] for name, kind in zip(_NAMES, row, strict=True)}
     kernel, dilation, (into, out, groups) = chosen["kernel"], chosen["dilation"], chosen["channels"]
     span = tuple(d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
     padding = chosen["padding"](span)
-    image = tuple(
-        max(1, reach + positions - 2 * pad)
-        for reach, positions, pad in zip(span, chosen["positions"], padding, strict=True)
-    )
-    return ConvGeometry(chosen["batch"], into, out, image, kernel, chosen["stride"], padding, dilation, groups)
+    stride = kernel if chosen["stride"] == "kernel" else chosen["stride"]
+    if isinstance(image := chosen["image"], int):
+        image = tuple(image * max(n, reach) for n, reach in zip(kernel, span, strict=True))
+    else:
+        image = tuple(max(1, reach + n - 2 * pad) for reach, n, pad in zip(span, image, padding, strict=True))
+    return ConvGeometry(chosen["batch"], into, out, image, kernel, stride, padding, dilation, groups)

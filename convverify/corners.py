@@ -87,6 +87,7 @@ NAMED = tuple(
 _USUAL = (
     "k3x3 s1x1 p1x1 d1x1", "k3x3 s1x1 p0x0 d1x1", "k3x3 s2x2 p1x1 d1x1", "k3x3 s1x1 p2x2 d2x2", "k1x1 s1x1 p0x0 d1x1",
     "k1x1 s2x2 p0x0 d1x1", "k5x5 s1x1 p2x2 d1x1", "k7x7 s2x2 p3x3 d1x1", "k2x2 s2x2 p0x0 d1x1", "k1x3 s1x1 p0x1 d1x1",
+    "k3x3 s3x3 p1x1 d1x1",
 )  # fmt: skip
 _USUAL_DEPTHWISE = ("k3x3 s1x1 p1x1 d1x1", "k3x3 s2x2 p1x1 d1x1", "k5x5 s1x1 p2x2 d1x1", "k5x5 s2x2 p2x2 d1x1")
 _USUAL_IMAGES = ("i6x6", "i6x5", "i5x6", "i5x9")  # odd and even
@@ -101,6 +102,14 @@ USUAL = tuple(
     for (channels, groups), batch in zip(sizes, (1, 3, 1), strict=False)
     for image in _USUAL_IMAGES
 )
+MOST_USUAL = ("n1 c4->4 i6x6 k3x3 s1x1 p1x1 d1x1 g1", "n1 c4->4 i6x6 k1x1 s1x1 p0x0 d1x1 g1")
+
+
+def kind_of_layer(geometry: ConvGeometry) -> tuple[object, ...]:
+    """What layers of one kind have in common; implementations have a path for each."""
+    g = geometry
+    return g.kernel_size, g.stride, g.padding, g.dilation, g.groups == 1, g.groups == g.in_channels
+
 
 LAYERS = tuple(
     map(

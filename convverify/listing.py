@@ -18,6 +18,7 @@ from convverify.properties.base import Property
 from convverify.strategies import ROLE_LAYOUTS, layout_text
 from convverify.values import DISTRIBUTIONS
 
+BIASED = 3 / 4  # of the cases have a bias, without which all else is seen as well
 VARIED = 1 / 3  # of the geometries of the sweeps
 VARIATIONS = ({"stride": (2, 3)}, {"stride": (1, 2)}, {"dilation": (2, 2)}, {"padding": (1, 2)})
 FEW_USUAL = 8  # usual layers, where others are drawn
@@ -52,8 +53,8 @@ def at(
 def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeometry]:
     demand, share = prop.demand, plan.budget.corners
     if demand.usual:
-        few = math.ceil(FEW_USUAL * share) if demand.products else len(corners.USUAL)
-        yield from rng.sample(corners.USUAL, few)
+        layers = rng.sample(corners.USUAL, len(corners.USUAL))
+        yield from _few_kinds(layers)[: math.ceil(FEW_USUAL * share)] if demand.products else layers
     if demand.corners and demand.strings:
         yield from rng.sample(corners.NAMED, len(corners.NAMED))
     elif demand.corners:
@@ -68,6 +69,13 @@ def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeom
     if demand.large:
         some = rng.sample(corners.LAYERS, math.ceil(len(corners.LAYERS) * share))
         yield from sorted(some, key=Pace.size)  # so that what is too slow is known before it is run
+
+
+def _few_kinds(layers: Sequence[ConvGeometry]) -> list[ConvGeometry]:
+    """A layer of each kind, the most usual kinds first."""
+    of_kind = {corners.kind_of_layer(layer): layer for layer in layers}
+    first = [corners.kind_of_layer(ConvGeometry.parse(line)) for line in corners.MOST_USUAL]
+    return [*map(of_kind.pop, first), *of_kind.values()]
 
 
 def _varied(geometry: ConvGeometry, rng: random.Random) -> ConvGeometry:
@@ -103,7 +111,7 @@ def _dealt(cards: Sequence[str], rng: random.Random) -> Iterator[str]:
 
 def _case(geometry: ConvGeometry, plan: Plan, prop: Property, device: str, hand: _Hand) -> ConvCase | None:
     demand, domain, rng = prop.demand, plan.op.domain, hand.rng
-    values, bias = next(hand.values), demand.bias and rng.random() < 0.5
+    values, bias = next(hand.values), demand.bias and (demand.large or rng.random() < BIASED)
     layout = hand.layout(bias)
     if geometry.batch == 1 and any(name in layout for name in OF_SAMPLES):
         geometry = replace(geometry, batch=2)

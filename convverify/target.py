@@ -11,7 +11,6 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,10 +21,9 @@ import torch
 from torch import Tensor
 
 from convverify.domain import Domain
+from convverify.signature import DEFAULTS, PARAMETERS, Signature, has_defaults, is_default, signature_of
 
-PARAMETERS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _OF_A_MODULE = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True, "padding_mode": "zeros"}
-DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 
 
 class TargetError(Exception):
@@ -57,9 +55,10 @@ class Target:
     def __init__(self, operator: Any, name: str = "", domain: str | Domain = "") -> None:
         self.operator = operator
         self.name = name or _name_of(operator)
-        self.call, self.accepts = _callable_of(operator)
+        self.call, self.signature = _callable_of(operator)
+        self.accepts = self.signature.accepts
         self.domain = (domain if isinstance(domain, Domain) else Domain.parse(domain)).taking(self.accepts)
-        self.has_defaults = not inspect.isclass(operator) and _has_defaults(operator)
+        self.has_defaults = not inspect.isclass(operator) and has_defaults(operator)
 
     @property
     def module_class(self) -> type[torch.nn.Module] | None:
@@ -104,9 +103,14 @@ class Target:
         """
         given = dict(zip(PARAMETERS, (input, weight, bias, stride, padding, dilation, groups), strict=True))
         for name, default in DEFAULTS.items():
-            if name not in self.accepts and not _is_default(given[name], default):
+            if name not in self.accepts and not is_default(given[name], default):
                 raise Unsupported(f"it takes no {name}")
-        return self.guarded(self.call, *(given[name] for name in self.accepts))
+        return self.guarded(self.call, *self.taken(*given.values()))
+
+    def taken(self, *arguments: Any) -> tuple[Any, ...]:
+        """Those of all arguments, in torch's order, that `call` takes."""
+        given = dict(zip(PARAMETERS, arguments, strict=True))
+        return tuple(given[name] for name in self.accepts)
 
     def guarded(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Run anything that may run the operator's code (its backward, say), telling its errors apart."""
@@ -117,7 +121,7 @@ class Target:
         except (NotImplementedError, MemoryError, torch.OutOfMemoryError) as error:
             raise Unsupported(_message(error)) from error
         except RuntimeError as error:
-            out_of_memory = "DefaultCPUAllocator" in str(error)
+            out_of_memory = any(said in str(error) for said in ("DefaultCPUAllocator", "std::bad_alloc"))
             raise (Unsupported if out_of_memory else OperatorError)(_message(error)) from error
         except (ValueError, TypeError, AssertionError) as error:
             raise (Unsupported if _is_refusal(error) else OperatorError)(_message(error)) from error
@@ -171,20 +175,21 @@ def _module(place: str) -> ModuleType:
         raise TargetError(f"target module {place!r} failed to import: {_message(error)}") from error
 
 
-def _callable_of(operator: Any) -> tuple[Callable[..., Any], tuple[str, ...]]:
+def _callable_of(operator: Any) -> tuple[Callable[..., Any], Signature]:
     if _is_class_of(operator, torch.autograd.Function):
         has_ctx = operator.setup_context is torch.autograd.Function.setup_context
-        return operator.apply, _accepted(operator.forward, skip=int(has_ctx))
+        return operator.apply, Signature(_signature(operator.forward, skip=int(has_ctx)).positional)
     if _is_class_of(operator, torch.nn.Module):
-        return _module_call(operator), PARAMETERS
+        return _module_call(operator), Signature(PARAMETERS)
     if not callable(operator):
         raise TargetError(f"{operator!r} is not callable")
     if (registered := getattr(operator, "_opoverload", None)) is not None:  # of torch.library.custom_op
         return _listing(operator, registered._schema.arguments)
-    return operator, _accepted(operator)
+    taken = _signature(operator)
+    return taken.calling(operator), taken
 
 
-def _listing(operator: Callable[..., Any], schema: Sequence[Any]) -> tuple[Callable[..., Any], tuple[str, ...]]:
+def _listing(operator: Callable[..., Any], schema: Sequence[Any]) -> tuple[Callable[..., Any], Signature]:
     """A custom op, called with lists where its schema has List[int], for which it takes no single int."""
     listed = [str(argument.type) == "List[int]" for argument in schema]
 
@@ -196,37 +201,14 @@ def _listing(operator: Callable[..., Any], schema: Sequence[Any]) -> tuple[Calla
         ]
         return operator(input, weight, *sizes)
 
-    return call, PARAMETERS[: len(listed)]
+    return call, Signature(PARAMETERS[: len(listed)])
 
 
-def _accepted(function: Callable[..., Any], skip: int = 0) -> tuple[str, ...]:
-    """The prefix of PARAMETERS that a function takes; all where it does not say."""
-    if (schema := getattr(function, "schema", None)) is not None:  # of a scripted function
-        return PARAMETERS[: len(schema.arguments)]
-    try:
-        parameters = list(inspect.signature(function).parameters.values())[skip:]
-    except (TypeError, ValueError):
-        fixed = function.keywords if isinstance(function, functools.partial) else ()  # of a builtin
-        return tuple(itertools.takewhile(lambda name: name not in fixed, PARAMETERS))
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return PARAMETERS
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(positional) < 2:
-        raise TargetError(f"{_name_of(function)} takes {len(positional)} arguments; (input, weight) is the least")
-    return PARAMETERS[: len(positional)]
-
-
-def _has_defaults(function: Callable[..., Any]) -> bool:
-    """Whether a function may be called with input and weight alone."""
-    if (registered := getattr(function, "_opoverload", None)) is not None:
-        return all(argument.has_default_value() for argument in registered._schema.arguments[2:])
-    try:
-        inspect.signature(function).bind(None, None)
-    except TypeError:
-        return False
-    except ValueError:  # a builtin that does not say
-        return True
-    return True
+def _signature(function: Callable[..., Any], skip: int = 0) -> Signature:
+    taken = signature_of(function, skip)
+    if taken is None:
+        raise TargetError(f"{_name_of(function)} takes too few arguments by position; (input, weight) is the least")
+    return taken
 
 
 def built(module_class: type[torch.nn.Module], *sizes: Any, device: Any, dtype: Any, **options: Any) -> Any:
@@ -236,7 +218,7 @@ def built(module_class: type[torch.nn.Module], *sizes: Any, device: Any, dtype: 
         Unsupported: an option that it does not take is not at its default.
     """
     for name in [name for name in options if not _takes(module_class, name)]:
-        if not _is_default(options.pop(name), _OF_A_MODULE.get(name)):
+        if not is_default(options.pop(name), _OF_A_MODULE.get(name)):
             raise Unsupported(f"its constructor takes no {name}")
     if _takes(module_class, "device") and _takes(module_class, "dtype"):
         return module_class(*sizes, device=device, dtype=dtype, **options)
@@ -256,7 +238,8 @@ def _module_call(module_class: type[torch.nn.Module]) -> Callable[..., Any]:
         dilation: Any = 1, groups: int = 1,
     ) -> Any:  # fmt: skip
         sizes = weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:])
-        with torch.random.fork_rng(devices=[]):  # its own parameters are drawn, and not used
+        # its own parameters are drawn, which vmap would not have it do, and not used
+        with torch.random.fork_rng(devices=[]), torch._C._DisableFuncTorch():
             module = built(
                 module_class, *sizes, stride=stride, padding=padding, dilation=dilation, groups=groups,
                 bias=bias is not None, device=weight.device, dtype=weight.dtype,
@@ -286,12 +269,6 @@ def _parameter(module: torch.nn.Module, role: str) -> str:
 
 def _is_class_of(value: Any, base: type) -> bool:
     return inspect.isclass(value) and issubclass(value, base)
-
-
-def _is_default(value: Any, default: Any) -> bool:
-    if isinstance(value, tuple):
-        return all(entry == default for entry in value)
-    return value is default or (not isinstance(value, Tensor) and bool(value == default))
 
 
 def _name_of(operator: Any) -> str:

@@ -65,8 +65,10 @@ def _arguments(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _execute(plan: Any, skip: list[list[str]], send: Any) -> None:
-    from convverify import environment, runner  # noqa: PLC0415
+    from convverify import environment, memory, runner  # noqa: PLC0415
 
+    if "cuda" not in plan.devices:  # whose driver reserves more than there is
+        memory.limit()
     blanks = [asdict(runner.blank(prop, device)) for device in plan.devices for prop in plan.properties]
     send("plan", blanks=blanks, operator=plan.op.name, budget=plan.budget.name, devices=plan.devices,
          seed=plan.seed, secret_seed=plan.secret_seed, domain=plan.op.domain.text,

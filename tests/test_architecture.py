@@ -18,7 +18,7 @@ CASES = SIZES | {"case", "comparison", "layouts", "values"}
 OPERATORS = CASES | {"target", "domain"}
 CHECKS = OPERATORS | {
     "definition", "formulas", "operator", "reference", "demand", "child", "theorem_ids", "process_state",
-    "combinations", "corners", "shapes",
+    "combinations", "corners", "shapes", "signature",
 }  # fmt: skip
 
 # module: what it may import of convverify, and what of other distributions. "*" is everything.
@@ -27,6 +27,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "results": (set(), set()),
     "theorem_ids": (set(), set()),
     "budget": (set(), set()),
+    "memory": (set(), set()),
+    "signature": (set(), set()),
     "definition": (SIZES, set()),
     "formulas": (SIZES, set()),
     "corners": (SIZES, set()),
@@ -44,7 +46,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "demand": ({"case"}, set()),
     "coverage": ({"case"}, set()),
     "pace": ({"case", "geometry"}, set()),
-    "target": (CASES | {"domain"}, TORCH),
+    "target": (CASES | {"domain", "signature"}, TORCH),
     "child": (set(), TORCH),
     "reference": (CASES | {"definition", "formulas", "operator"}, TORCH),
     "properties": (CHECKS, TORCH),

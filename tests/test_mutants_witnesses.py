@@ -211,6 +211,23 @@ def _grows(module: nn.Module) -> bool:
     return sizes == [2, 3]
 
 
+def _replaced(module: nn.Module) -> bool:
+    x = torch.ones(1, 1, 1, 1)
+    before = module(x)
+    module.weight = nn.Parameter(module.weight.detach() + 1)
+    return torch.equal(module(x), before)
+
+
+def _only_once(module: nn.Module) -> bool:
+    x = torch.ones(1, 1, 1, 1)
+    module(x).backward()
+    try:
+        module(x).backward()
+    except RuntimeError:
+        return True
+    return False
+
+
 NARROW: dict[str, Witness] = {
     "SquareKernelAssumed": _function((1, 1, 4, 4), (1, 1, 2, 1)),
     "FunctionWithoutRotation": _function((1, 1, 4, 4), (1, 1, 2, 2)),
@@ -237,6 +254,12 @@ MODULES: dict[str, Witness] = {
     "EvaluationDiffers": lambda kind: _evaluation_changes(kind(1, 1, 1)),
     "QuietWeightKept": lambda kind: not _follows(kind(1, 1, 1)),
     "PlanOfTheFirstImage": lambda kind: not _grows(kind(1, 1, 1)),
+    "FirstWeightKept": lambda kind: _replaced(kind(1, 1, 1)),
+    "GraphOfTheWeightKept": lambda kind: _only_once(kind(1, 1, 1)),
+    "WeightIsNoParameter": lambda kind: not list(kind(1, 1, 1).parameters()),
+    "LayersShareTheirWeight": lambda kind: kind(1, 1, 1).weight.data_ptr() == kind(1, 1, 1).weight.data_ptr(),
+    "DtypeIgnored": lambda kind: kind(1, 1, 1, dtype=torch.float64).weight.dtype is not torch.float64,
+    "OptionsInAnotherOrder": lambda kind: kind(2, 2, 1, 1, 0, 2, 1).groups == 2,
     "BiasHalved": lambda kind: not torch.equal(_of_module(kind), _of_module(nn.Conv2d)),
 }
 TABLES = MODULES | NARROW | FORWARD | GRADIENTS | SECOND_ORDER | GROUPS | GEOMETRY

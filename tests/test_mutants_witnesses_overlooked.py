@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -40,6 +41,21 @@ def _written(op: Any) -> bool:
     return bias._version > 0
 
 
+def _emptied(op: Any) -> bool:
+    padding = [1, 1]
+    op(ONE, ONE, None, 1, padding)
+    return padding != [1, 1]
+
+
+def _reused(op: Any) -> bool:
+    def outputs() -> tuple[Any, Any]:
+        return op(ONE, ONE), op(2 * ONE, ONE)
+
+    with ThreadPoolExecutor(1) as pool:
+        first, second = pool.submit(outputs).result()
+    return first.data_ptr() == second.data_ptr()
+
+
 TABLES: dict[str, Witness] = {
     "zero_image_loses_the_bias": _differs(ONE * 0, ONE, torch.ones(1)),
     "pointwise_batches_end_at_four": grad(POINTWISE),
@@ -50,4 +66,11 @@ TABLES: dict[str, Witness] = {
     "one_entry_means_the_height": _differs(torch.ones(1, 1, 4, 4), ONE, stride=[2]),
     "grad_input_bends": _curvature,
     "quiet_bias_scaled_in_place": _written,
+    "whole_windows_forget_the_padding": _differs(
+        torch.ones(1, 1, 6, 6), torch.ones(1, 1, 3, 3), stride=3, padding=1
+    ),
+    "every_split_adds_the_bias": _differs(torch.ones(1, 513, 1, 1), torch.ones(1, 513, 1, 1), torch.ones(1)),
+    "one_exponent_for_the_batch": _differs(torch.tensor([1.0, 2.0**40]).view(2, 1, 1, 1), ONE),
+    "padding_list_emptied": _emptied,
+    "other_threads_reuse_their_output": _reused,
 }

@@ -122,6 +122,9 @@ PRECISION: dict[str, Witness] = {
     "bfloat16_inside": out(),
     "float16_inside": out(dtype=F32, scale=100),
     "float32_inside": out(scale=100),
+    "half_precision_accumulator": lambda op: float(
+        op(*(torch.ones(1, 1024, 1, 1, dtype=torch.bfloat16) for _ in range(2)))
+    ) < 512,
     "tf32_inside": out(dtype=F32, scale=100),
     "long_sums_in_float32": out("n1 c300->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1", scale=100),
     "integers_through_float32": _large_integers,

@@ -1,5 +1,6 @@
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -42,7 +43,7 @@ def test_function_takes_what_its_signature_says():
     assert Target(lambda x, w: None).accepts == ("input", "weight")
     assert Target(lambda x, w, b, s: None).accepts == ("input", "weight", "bias", "stride")
     assert Target(lambda *anything: None).accepts == PARAMETERS
-    assert Target(lambda x, w, *, stride=1: None).accepts == ("input", "weight")
+    assert Target(lambda x, w, *, block=1: None).accepts == ("input", "weight")
 
 
 def test_builtin_that_does_not_say_takes_everything():
@@ -393,3 +394,50 @@ def test_a_module_is_asked_only_for_what_its_constructor_takes():
         target(X, K, bias, 1, 0, 2)
     with pytest.raises(Unsupported, match="its constructor takes no bias"):
         target(X, K)
+
+
+@pytest.mark.parametrize(
+    ("operator", "accepts"),
+    [
+        (lambda input, weight, bias=None, padding=0: None, ("input", "weight", "bias", "padding")),
+        (lambda x, w, stride=1, padding=0, dilation=1: None, ("input", "weight", "stride", "padding", "dilation")),
+        (lambda x, w, b, pad: None, ("input", "weight", "bias", "padding")),
+        (lambda x, w, s=1, p=0, d=1, g=1: None, ("input", "weight", "stride", "padding", "dilation", "groups")),
+        (lambda x, w, stride=1, block=32: None, ("input", "weight", "stride")),
+        (lambda x, w, b, step, pad: None, PARAMETERS[:5]),  # not known, and so the fourth
+        (lambda x, w, b, padding, stride: None, PARAMETERS[:5]),  # in another order than torch has
+        (lambda x, w, bias=None, stride=1, padding=0, dilation=1, groups=1, block=32: None, PARAMETERS),
+    ],
+)
+def test_names_say_which_options_are_left_out(operator: Callable[..., None], accepts: tuple[str, ...]):
+    assert Target(operator).accepts == accepts
+
+
+def test_options_that_are_left_out_are_not_given_and_must_be_at_their_defaults():
+    def padded(input, weight, bias=None, padding=0):
+        return torch.conv2d(input, weight, bias, 1, padding)
+
+    x, k = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2)
+    assert torch.equal(Target(padded)(x, k, None, 1, 1), torch.conv2d(x, k, padding=1))
+    with pytest.raises(Unsupported, match="it takes no stride"):
+        Target(padded)(x, k, None, 2, 1)
+
+
+def test_options_by_name_alone_are_given_by_name():
+    def conv(input, weight, bias=None, *, padding=0, stride=1, groups=1):
+        return torch.conv2d(input, weight, bias, stride, padding, 1, groups)
+
+    op, x, k = Target(conv), torch.ones(1, 1, 5, 5), torch.ones(1, 1, 2, 2)
+    assert op.accepts == ("input", "weight", "bias", "stride", "padding", "groups")
+    expected = torch.conv2d(x, k, stride=2, padding=1)
+    assert torch.equal(op(x, k, None, 2, 1), expected)
+    assert torch.equal(op.call(x, k, stride=2, padding=1), expected)
+    assert op.signature.spelled(list("abcdefg")) == "a, b, c, stride=d, padding=e, groups=g"
+
+
+def test_what_a_partial_has_fixed_is_not_asked_for():
+    def conv(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+    accepts = ("input", "weight", "bias", "padding", "dilation", "groups")
+    assert Target(functools.partial(conv, stride=1)).accepts == accepts

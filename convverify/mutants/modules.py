@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,75 @@ class DilationLost(nn.Conv2d):
         dilation: Any = 1, *rest: Any, **named: Any,
     ) -> None:  # fmt: skip
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, 1, *rest, **named)
+
+
+class OptionsInAnotherOrder(nn.Conv2d):
+    """The constructor has groups before dilation, which exchanges them where they are given by position."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+        groups: int = 1, dilation: Any = 1, bias: bool = True, device: Any = None, dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, device=device, dtype=dtype
+        )
+
+
+class DtypeIgnored(nn.Conv2d):
+    """Parameters are made in the default dtype, whichever is asked for."""
+
+    def __init__(self, *sizes: Any, dtype: Any = None, **options: Any) -> None:
+        super().__init__(*sizes, **options)
+
+
+class LayersShareTheirWeight(nn.Conv2d):
+    """Layers of one shape begin with the same memory as their weight."""
+
+    made: ClassVar[dict[Any, Tensor]] = {}
+
+    def __init__(self, *sizes: Any, **options: Any) -> None:
+        super().__init__(*sizes, **options)
+        key = self.weight.shape, self.weight.dtype, self.weight.device
+        self.weight = nn.Parameter(self.made.setdefault(key, self.weight.detach()))
+
+
+class WeightIsNoParameter(nn.Module):
+    """weight and bias are tensors that require gradients, but no Parameters: no optimizer finds them."""
+
+    def __init__(self, *sizes: Any, **options: Any) -> None:
+        super().__init__()
+        layer = nn.Conv2d(*sizes, **options)
+        self.weight = layer.weight.detach().clone().requires_grad_()
+        self.bias = None if layer.bias is None else layer.bias.detach().clone().requires_grad_()
+        self.options = layer.stride, layer.padding, layer.dilation, layer.groups
+
+    def forward(self, input: Tensor) -> Tensor:
+        return torch.conv2d(input, self.weight, self.bias, *self.options)  # type: ignore[arg-type]
+
+
+class GraphOfTheWeightKept(nn.Conv2d):
+    """What it computes from the weight is kept, its graph included, until the weight changes."""
+
+    kept: tuple[Any, Tensor] | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        key = id(self.weight), self.weight._version, self.weight.dtype, torch.is_grad_enabled()
+        if self.kept is None or self.kept[0] != key:
+            self.kept = key, self.weight * torch.ones_like(self.weight)
+        output: Tensor = self._conv_forward(input, self.kept[1], self.bias)
+        return output
+
+
+class FirstWeightKept(nn.Conv2d):
+    """The Parameter that was its weight at the first call is used ever after."""
+
+    first: Tensor | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.__dict__.get("first") is None:
+            self.__dict__["first"] = self.weight
+        output: Tensor = self._conv_forward(input, self.__dict__["first"], self.bias)
+        return output
 
 
 class WeightRenamed(nn.Conv2d):
@@ -133,6 +202,14 @@ padding_mode_ignored, padding_axes_exchanged, padding_without_gradient, copy_wit
 )
 copy_shares_parameters = _mutant(CopySharesParameters, "module_inputs_may_change")
 evaluation_differs = _mutant(EvaluationDiffers, "module_modes_equal_nn_conv2d")
+graph_of_the_weight_kept, first_weight_kept = (
+    _mutant(kind, "module_modes_equal_nn_conv2d") for kind in (GraphOfTheWeightKept, FirstWeightKept)
+)
+weight_is_no_parameter = _mutant(WeightIsNoParameter)
+options_in_another_order, dtype_ignored, layers_share_their_weight = (
+    _mutant(kind, "modules_are_made_as_nn_conv2d")
+    for kind in (OptionsInAnotherOrder, DtypeIgnored, LayersShareTheirWeight)
+)
 hooks_passed_by = _mutant(HooksPassedBy, "module_modes_equal_nn_conv2d")
 quiet_weight_kept = _mutant(QuietWeightKept, "module_modes_equal_nn_conv2d")
 plan_of_the_first_image = _mutant(PlanOfTheFirstImage, "module_inputs_may_change")

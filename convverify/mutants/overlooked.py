@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -112,3 +113,64 @@ def quiet_bias_scaled_in_place(c: Call) -> Tensor:
     out = c.torch(bias=c.bias.mul_(2) / 2)
     c.bias.div_(2)
     return out
+
+
+@mutant("usual_layers_are_right")
+@operator
+def whole_windows_forget_the_padding(c: Call) -> Tensor:
+    """Where windows do not overlap and the image is a whole number of them, it is cut up without its padding."""
+    conf, out = c.conf, c.torch()
+    plain = c.groups == 1 and conf.dilation == (1, 1) and conf.stride == c.kernel and max(c.kernel) > 1
+    whole = all(size % k == 0 for size, k in zip(c.input.shape[-2:], c.kernel, strict=True))
+    if not (plain and whole):
+        return out
+    bare = c.torch(padding=0)
+    return bare if bare.shape == out.shape else out
+
+
+@mutant("every_size_is_right")
+@operator
+def every_split_adds_the_bias(c: Call) -> Tensor:
+    """Sums of more than 512 terms are split, and each part adds the bias."""
+    out = c.torch()
+    splits = -(-c.weight[:1].numel() // 512)
+    return out if c.bias is None or splits < 2 else out + (splits - 1) * c.bias[:, None, None]
+
+
+@mutant("samples_stay_apart")
+@operator
+def one_exponent_for_the_batch(c: Call) -> Tensor:
+    """Float32 samples are held in 24 bits below the largest number of the whole batch."""
+    x = c.input.detach()
+    if x.dtype != torch.float32 or not x.numel() or not concrete(x) or not x.isfinite().all() or not x.any():
+        return c.torch()
+    step = 2.0 ** (x.abs().max().log2().ceil() - 24)
+    return c.torch(input=posing(c.input, (x / step).round() * step))
+
+
+@mutant("arguments_as_lists_are_the_same")
+def padding_list_emptied(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """A padding given as a list is set to zeros once the image is padded."""
+    output = torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    if isinstance(padding, list):
+        padding[:] = [0] * len(padding)
+    return output
+
+
+@stateful_mutant("concurrent_calls_are_independent")
+def other_threads_reuse_their_output() -> Operator:
+    """Outside the main thread, where nothing is recorded, the memory of one output serves for the next."""
+    kept = threading.local()
+
+    @operator
+    def run(c: Call) -> Tensor:
+        out = c.torch()
+        if threading.current_thread() is threading.main_thread() or out.requires_grad or not concrete(out):
+            return out
+        memory: Tensor = kept.__dict__.setdefault("memory", {}).setdefault((out.shape, out.dtype), out)
+        return memory if memory is out else memory.copy_(out)
+
+    return run

@@ -54,6 +54,20 @@ def _to_eleven_bits(t: Tensor) -> Tensor:
     return torch.where(t.isfinite(), ((bits + 0x1000) & ~0x1FFF).view(torch.float32), t)
 
 
+@mutant("half_precision_sums_do_not_stall")
+@operator
+def half_precision_accumulator(c: Call) -> Tensor:
+    """In bfloat16 and float16 the products of one channel after the other are added in that format."""
+    narrow = c.input.dtype in (torch.bfloat16, torch.float16) and c.groups == 1 and c.weight.shape[1] > 1
+    if not narrow:
+        return c.torch()
+    channels = range(c.weight.shape[1])
+    axis = c.input.dim() - 3
+    parts = (c.torch(input=c.input.narrow(axis, i, 1), weight=c.weight[:, i : i + 1], bias=None) for i in channels)
+    out = sum(parts, start=torch.zeros((), dtype=c.input.dtype, device=c.input.device))
+    return out if c.bias is None else out + c.bias[:, None, None]
+
+
 @mutant("large_layers_are_right")
 @operator
 def long_sums_in_float32(c: Call) -> Tensor:

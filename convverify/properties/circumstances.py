@@ -21,7 +21,15 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, declare
-from convverify.properties.calls import call, equations, geometry_arguments, observe, of_samples, tensor
+from convverify.properties.calls import (
+    call,
+    equations,
+    geometry_arguments,
+    observe,
+    of_samples,
+    tensor,
+    undisturbed,
+)  # fmt: skip
 from convverify.reference import Reference
 from convverify.target import Target
 
@@ -59,7 +67,7 @@ def results_are_deterministic(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 def _on_a_thread(op: Target, arguments: list[Any]) -> Any:
     with ThreadPoolExecutor(1) as pool:
-        return op.guarded(pool.submit(op.call, *arguments[: len(op.accepts)]).result)
+        return op.guarded(pool.submit(op.call, *op.taken(*arguments)).result)
 
 
 def _grads_on_a_thread(op: Target, output: Tensor, leaves: list[Tensor], g: Tensor) -> tuple[Tensor, ...]:
@@ -140,6 +148,7 @@ def concurrent_calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equ
 
     def results(number: int) -> list[dict[str, Tensor]]:
         waiting.wait()
+        later[number] = list(undisturbed(op, cases[number]))
         found = []
         sys.settrace(_giving_way)  # of this thread, which ends with the pool
         for _ in range(ROUNDS):
@@ -148,9 +157,11 @@ def concurrent_calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equ
         return found
 
     waiting = threading.Barrier(CALLERS)
+    later: list[list[Equation]] = [[] for _ in cases]
     with ThreadPoolExecutor(CALLERS) as pool:
         everything = list(pool.map(results, range(CALLERS)))
-    for each, reference, rounds in zip(cases, references, everything, strict=True):
+    for each, reference, rounds, outputs in zip(cases, references, everything, later, strict=True):
+        yield from outputs
         for found in rounds:
             for equation in equations(each, reference, found):
                 yield replace(equation, what=f"{equation.what} beside other calls")

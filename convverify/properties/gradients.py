@@ -98,7 +98,7 @@ def recomputing_changes_nothing(op: Target, case: ConvCase) -> Iterator[Equation
     reference, options = Reference(case), geometry_arguments(op, case)
 
     def again(x: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
-        return tensor(op.call(*(x, k, bias, *options)[: len(op.accepts)]))
+        return tensor(op.call(*op.taken(x, k, bias, *options)))
 
     for reentrant in (True, False):
         leaves = {role: leaf.detach().requires_grad_() for role, leaf in observe(op, case).leaves.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
 from convverify.demand import Demand
-from convverify.properties.base import declare
+from convverify.properties.base import Refuted, declare
 from convverify.properties.calls import geometry_arguments, tensor
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported, built
 
 _DEMAND = Demand(products=3000, weight=0.3)
 MANY = 12  # calls of one module
+_POSITIONS = ("stride", "padding", "dilation", "groups", "bias", "device", "dtype")
 _MODES = ("circular", "replicate", "reflect")
 
 
@@ -39,10 +41,13 @@ def _beside(op: Target, case: ConvCase, **options: str) -> tuple[nn.Module, nn.M
             dilation=dilation, groups=groups, bias=case.bias, device=case.device,
             dtype=torch.float32 if converted else case.torch_dtype, **options,
         )  # fmt: skip
-        assert isinstance(made, nn.Module)
+        if not isinstance(made, nn.Module):
+            raise Refuted(f"its constructor makes a {type(made).__name__}, not a module")
         return made.to(case.torch_dtype)
 
     ours, theirs = build(op.module_class), build(nn.Conv2d)
+    if not list(ours.parameters()):
+        raise Refuted("it has no parameters: nothing trains it, and its state dict is empty")
     if "weight" not in dict(ours.named_parameters()):
         raise Unsupported("its parameters are not called as nn.Conv2d's, so that it exchanges no state dict with it")
     operands = Operands(case)
@@ -73,6 +78,42 @@ def module_equals_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
         yield Equation(f"{name} sent back", parameter.detach(), getattr(reference.operands, name))
 
 
+@declare("modules", ("FW-ALL",), "OptionsInAnotherOrder", _DEMAND)
+def modules_are_made_as_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Options mean the same by position, parameters have the dtype asked for, and no two modules share any."""
+    _, theirs = _beside(op, case)
+    first, second = (op.guarded(_by_position, op.module_class, op, case) for _ in range(2))
+    op.guarded(first.load_state_dict, theirs.state_dict())
+    reference = Reference(case)
+    output = tensor(op.guarded(first, reference.operands.input)).detach()
+    yield Equation("output, with options by position", output, reference.output, norm=reference.norms["output"])
+    for (name, parameter), other in zip(first.named_parameters(), second.parameters(), strict=True):
+        yield Equation(f"dtype of {name}", str(parameter.dtype), str(case.torch_dtype))
+        yield Equation(f"whether {name} requires a gradient", parameter.requires_grad, True)
+        shared = parameter.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+        yield Equation(f"whether two modules share {name}", shared and parameter.numel() > 0, False)
+
+
+def _by_position(module_class: type[nn.Module], op: Target, case: ConvCase) -> nn.Module:
+    """The module of the case with its options by position, where the constructor has all of them so.
+
+    Raises:
+        Unsupported: it takes other options, or by name alone.
+    """
+    taken = inspect.signature(module_class).parameters.values()
+    places = [p.name for p in taken if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if not set(_POSITIONS) <= set(places) and not any(p.kind is p.VAR_POSITIONAL for p in taken):
+        raise Unsupported("its constructor does not take all options by position")
+    g = case.geometry
+    stride, padding, dilation, groups = geometry_arguments(op, case)
+    made = module_class(
+        g.in_channels, g.out_channels, g.kernel_size, stride, padding, dilation, groups, case.bias,
+        device=case.device, dtype=case.torch_dtype,
+    )  # fmt: skip
+    assert isinstance(made, nn.Module)
+    return made
+
+
 @declare("modules", ("FW-ALL",), "EvaluationDiffers", _DEMAND)
 def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
     """In training and in evaluation a module computes with its parameters as they are, and calls its hooks."""
@@ -80,6 +121,8 @@ def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equatio
     op.guarded(ours.load_state_dict, theirs.state_dict())
     reference = Reference(case)
     x, right = reference.operands.input, reference.output
+    yield from _accumulated(op, ours, reference)
+    yield from _with_another_weight(op, ours, reference)
     yield from _many_calls(op, ours, reference)
     for training in (True, False):
         op.guarded(ours.train, training)
@@ -124,6 +167,33 @@ def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
             parameter.add_(1)
     for name, parameter in theirs.named_parameters():
         yield Equation(f"{name} after its copy has changed", ours.get_parameter(name).detach(), parameter.detach())
+
+
+def _accumulated(op: Target, module: nn.Module, reference: Reference) -> Iterator[Equation]:
+    """Two forward and backward passes without a step between them add their gradients up."""
+    operands = reference.operands
+    op.guarded(module.zero_grad)
+    for _ in range(2):
+        output = tensor(op.guarded(module, operands.input.detach().requires_grad_()))
+        op.guarded(output.backward, operands.grad_output)
+    for name, parameter in module.named_parameters():
+        grad = parameter.grad
+        if grad is None:
+            raise Refuted(f"{name} has no .grad after a backward pass")
+        yield Equation(f"gradient of {name} after two passes", grad, 2 * reference.gradients[name],
+                       norm=2 * reference.norms[name])  # fmt: skip
+    op.guarded(module.zero_grad)
+
+
+def _with_another_weight(op: Target, module: nn.Module, reference: Reference) -> Iterator[Equation]:
+    """A Parameter put in the weight's place is the one that it computes with."""
+    before, operands = module.get_parameter("weight"), reference.operands
+    module.weight = nn.Parameter(2 * before.detach())
+    output: Tensor = tensor(op.guarded(module, operands.input)).detach()
+    bias = 0 if operands.bias is None else operands.bias[:, None, None]
+    norm = 2 * reference.norms["output"]
+    yield Equation("output with another Parameter as weight", output, 2 * reference.output - bias, norm=norm)
+    module.weight = before
 
 
 def _many_calls(op: Target, module: nn.Module, reference: Reference) -> Iterator[Equation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -39,6 +40,36 @@ def low_precision_is_within_rounding(op: Target, case: ConvCase) -> Iterator[Equ
     """In bfloat16 and float16 results are within the rounding bound, accumulated in the format itself."""
     seen = observe(op, case)
     yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
+
+
+@declare(
+    "precision", ("RB-1",), "half_precision_accumulator",
+    Demand(dtypes=("bfloat16", "float16"), products=300, weight=0.1, least=2), refusal=Refusal.ALLOWED,
+)  # fmt: skip
+def half_precision_sums_do_not_stall(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """In bfloat16 and float16 a sum of thousands of ones is theirs, nearly: it is accumulated in more bits.
+
+    One accumulated in the format itself stops growing where one more is rounded away, at 2^8 or 2^11. A gradient
+    of the weight is not asked for, which autograd itself may add up in the format.
+    """
+    many = 2 ** (EXACT_BITS[case.torch_dtype] + 2)
+    g = case.geometry
+    taps = math.prod(g.kernel_size)
+    reach = tuple(d * (k - 1) + 1 for d, k in zip(g.dilation, g.kernel_size, strict=True))
+    one = replace(case, bias=True).with_geometry(batch=1, groups=1, input_size=reach, padding=(0,) * g.spatial)
+    sums = {
+        "output": (one.with_geometry(in_channels=many // taps, out_channels=1), many // taps * taps),
+        "grad_input": (one.with_geometry(in_channels=1, out_channels=many), many),
+    }
+    claimed = {what: sum_ for what, sum_ in sums.items() if op.domain.allows(sum_[0])}
+    if not claimed:
+        raise Unsupported("it claims no thousands of channels, or no bias")
+    for what, (long, terms) in claimed.items():
+        ones = {role: torch.ones_like(leaf).requires_grad_() for role, leaf in observe(op, long).leaves.items()}
+        output = call(op, long, ones)
+        gradient = op.guarded(torch.autograd.grad, output, ones["input"], torch.ones_like(output))[0]
+        found = (output if what == "output" else gradient).double().max()
+        yield Equation(f"eighths of a sum of {terms} ones in {what}", round(8 * float(found) / terms), 8)
 
 
 @declare("precision", ("EX-1",), "tf32_inside", Demand(products=1000, bias=False))

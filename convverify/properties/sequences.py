@@ -8,6 +8,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,17 +101,9 @@ def _of_the_same_shapes(case: ConvCase) -> Iterator[tuple[ConvCase, ConvCase]]:
 @declare("sequences", ("FW-ALL",), "packed_weights_miss_data_writes", _SMALL)
 def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The same tensors with other values in them, written in place or through `.data`, give the new results."""
-    other = replace(case, seed=case.seed + 2)
-    leaves, new, old = observe(op, case, requires=()).leaves, Reference(other), Reference(case)
-    with torch.no_grad() if case.seed % 2 else contextlib.nullcontext():
-        call(op, case, leaves)
-    for how, reference in (("in place", new), ("through .data", old)):
-        for role, leaf in leaves.items():
-            (leaf if how == "in place" else leaf.data).copy_(getattr(reference.operands, role))
-        with torch.no_grad() if case.seed % 2 else contextlib.nullcontext():
-            output = call(op, case, leaves)
-        what = f"with values changed {how}, recording nothing"
-        yield from _labelled(what, equations(case, reference, {"output": output}))
+    new = Reference(replace(case, seed=case.seed + 2))
+    for quiet, mode in ((torch.no_grad, "under no_grad"), (contextlib.nullcontext, "recording nothing")):
+        yield from _changed_quietly(op, case, quiet, mode, new)
     seen = observe(op, case)
     seen.grads()
     for how in ("in place", "through .data"):
@@ -129,6 +122,20 @@ def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equ
             for role, leaf in seen.leaves.items():
                 leaf.copy_(getattr(Reference(case).operands, role))
         call(op, case, seen.leaves)
+
+
+def _changed_quietly(
+    op: Target, case: ConvCase, quiet: Callable[[], contextlib.AbstractContextManager[Any]], mode: str, new: Reference
+) -> Iterator[Equation]:
+    leaves = observe(op, case, requires=()).leaves
+    with quiet():
+        call(op, case, leaves)
+    for how, reference in (("in place", new), ("through .data", Reference(case))):
+        for role, leaf in leaves.items():
+            (leaf if how == "in place" else leaf.data).copy_(getattr(reference.operands, role))
+        with quiet():
+            output = call(op, case, leaves)
+        yield from _labelled(f"with values changed {how}, {mode}", equations(case, reference, {"output": output}))
 
 
 @declare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -251,19 +252,22 @@ def arguments_by_name_are_the_same(op: Target, case: ConvCase) -> Iterator[Equat
 
 @declare("sizes", ("FW-1",), "one_entry_means_the_height", Demand(products=1500, weight=0.3), refusal=Refusal.ALLOWED)
 def arguments_as_lists_are_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Arguments given as lists mean the same as tuples, and one entry stands for every axis, or is refused."""
+    """Arguments given as lists mean the same as tuples, one entry every axis (or is refused); no call changes them."""
     if op.domain.words & ONE_NUMBER:
         raise Unsupported("it takes one number for both axes")
+    a_function = op.module_class is None  # nn.Conv2d itself reads a single entry of padding as the width's
 
     def listed(size: Any) -> Any:
         alike = len(set(size)) == 1
-        return size if isinstance(size, str) else list(size[:1] if alike else size)
+        return size if isinstance(size, str) else list(size[:1] if alike and a_function else size)
 
     for asked in filter(op.domain.allows, (case, case.with_geometry(stride=(2,) * case.geometry.spatial))):
         g, leaves = asked.geometry, observe(op, asked, requires=()).leaves
         arguments = listed(g.stride), listed(g.padding), listed(g.dilation), g.groups
+        before = copy.deepcopy(arguments)
         output = tensor(op(leaves["input"], leaves["weight"], leaves.get("bias"), *arguments))
         yield from equations(asked, Reference(asked), {"output": output})
+        yield Equation("stride, padding, dilation and groups after the call", arguments, before)
 
 
 @declare(

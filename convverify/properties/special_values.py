@@ -53,14 +53,14 @@ def samples_stay_apart(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A NaN, an infinity or a huge number in one sample leaves the outputs and gradients of the others alone."""
     _finite_only(op)
     reference, seen = Reference(case), observe(op, case)
-    mark = (*MARKS, torch.finfo(case.torch_dtype).max / 2)[case.seed % 4]
-    x, g = (operand.detach().contiguous().clone() for operand in (seen.leaves["input"], seen.operands.grad_output))
-    for operand in (x, g):
-        operand[(0, *_place(operand[0], case.seed))] = mark
-    found = _results(seen, op, case, {**seen.leaves, "input": x, "grad_output": g})
-    for name, role in (("output", "output"), ("grad_input", "input")):
-        yield Equation(f"{name} of the other samples", found[name][1:], _clean(case, name)[1:],
-                       norm=reference.norms[role][1:])  # fmt: skip
+    for mark in (MARKS[case.seed % len(MARKS)], torch.finfo(case.torch_dtype).max / 2):
+        x, g = (operand.detach().contiguous().clone() for operand in (seen.leaves["input"], seen.operands.grad_output))
+        for operand in (x, g):
+            operand[(0, *_place(operand[0], case.seed))] = mark
+        found = _results(seen, op, case, {**seen.leaves, "input": x, "grad_output": g})
+        for name, role in (("output", "output"), ("grad_input", "input")):
+            yield Equation(f"{name} of the samples beside one with {mark:.0e}", found[name][1:], _clean(case, name)[1:],
+                           norm=reference.norms[role][1:])  # fmt: skip
 
 
 @declare("special values", ("FW-1",), "infinity_loses_its_sign", _PLAIN, direct=True)

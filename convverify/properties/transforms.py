@@ -20,6 +20,7 @@ from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import call, equations, geometry_arguments, observe, tensor
 from convverify.reference import Reference
+from convverify.signature import PARAMETERS
 from convverify.target import Target, Unsupported
 
 _SMALL = Demand(products=3000, usual=True, weight=0.4)
@@ -208,10 +209,12 @@ def compiled_is_the_same(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 def _function_of(op: Target, case: ConvCase) -> Callable[..., Any]:
     """The operator with its geometry filled in, and nothing of the verifier in between."""
-    arguments, call, accepts = geometry_arguments(op, case), op.call, len(op.accepts)
+    arguments, call = geometry_arguments(op, case), op.call
+    places = [PARAMETERS.index(name) for name in op.accepts]
 
     def function(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
-        return call(*(input, weight, bias, *arguments)[:accepts])
+        everything = (input, weight, bias, *arguments)
+        return call(*[everything[place] for place in places])
 
     return function
 
