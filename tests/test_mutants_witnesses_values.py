@@ -125,6 +125,10 @@ PRECISION: dict[str, Witness] = {
     "half_precision_accumulator": lambda op: float(
         op(*(torch.ones(1, 1024, 1, 1, dtype=torch.bfloat16) for _ in range(2)))
     ) < 512,
+    "parts_of_sums_in_float16": lambda op: not op(
+        torch.full((1, 128, 1, 1), 2.0**6, dtype=torch.float16),
+        torch.tensor([2.0**5, -(2.0**5)], dtype=torch.float16).repeat_interleave(64).view(1, 128, 1, 1),
+    ).isfinite().all(),
     "tf32_inside": out(dtype=F32, scale=100),
     "long_sums_in_float32": out("n1 c300->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1", scale=100),
     "integers_through_float32": _large_integers,

@@ -68,6 +68,22 @@ def half_precision_accumulator(c: Call) -> Tensor:
     return out if c.bias is None else out + c.bias[:, None, None]
 
 
+@mutant("half_precision_sums_do_not_stall")
+@operator
+def parts_of_sums_in_float16(c: Call) -> Tensor:
+    """Float16 sums over many channels are split, and the parts are kept in float16, where they may overflow."""
+    channels = c.weight.shape[1]
+    if c.input.dtype is not torch.float16 or c.groups > 1 or channels < 128:
+        return c.torch()
+    axis, half = c.input.dim() - 3, channels // 2
+    parts = [
+        c.torch(input=c.input.narrow(axis, *part), weight=c.weight.narrow(1, *part), bias=None)
+        for part in ((0, half), (half, channels - half))
+    ]
+    out = (parts[0].float() + parts[1].float()).half()
+    return out if c.bias is None else out + c.bias[:, None, None]
+
+
 @mutant("large_layers_are_right")
 @operator
 def long_sums_in_float32(c: Call) -> Tensor:

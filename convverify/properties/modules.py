@@ -18,7 +18,7 @@ from convverify.properties.calls import geometry_arguments, tensor
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported, built
 
-_DEMAND = Demand(products=3000, weight=0.3)
+_DEMAND = Demand(products=3000, weight=0.3, usual=True)
 MANY = 12  # calls of one module
 _POSITIONS = ("stride", "padding", "dilation", "groups", "bias", "device", "dtype")
 _MODES = ("circular", "replicate", "reflect")
