@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Budget:
     """`examples` are drawn for a property of weight 1; `seconds` bound the whole run, shrinking included.
 
-    `corners` is the share of the listed corners, sweeps and layers that is visited.
+    `corners` is the share of the listed corners, sweeps and usual layers that is visited.
     """
 
     name: str

@@ -60,12 +60,19 @@ class Signature:
         return call
 
 
-def signature_of(function: Callable[..., Any], skip: int = 0) -> Signature | None:
-    """What a function takes, but for its first `skip` parameters; None where that is less than input and weight.
+class SignatureError(ValueError):
+    """A callable that takes less than input and weight."""
+
+
+def signature_of(function: Callable[..., Any], skip: int = 0) -> Signature:
+    """What a function takes, but for its first `skip` parameters.
 
     Taken by position are the first parameters of torch, whatever they are called, unless their names say that
     some are left out: `(input, weight, stride, padding)` takes no bias. Those taken by name alone must have torch's
     names, or usual short ones.
+
+    Raises:
+        SignatureError: it takes less than input and weight by position.
     """
     if (schema := getattr(function, "schema", None)) is not None:  # of a scripted function
         return Signature(PARAMETERS[: len(schema.arguments)])
@@ -78,7 +85,7 @@ def signature_of(function: Callable[..., Any], skip: int = 0) -> Signature | Non
         return Signature(PARAMETERS)
     by_place = [p for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
     if len(by_place) < LEAST:
-        return None
+        raise SignatureError(f"takes {len(by_place)} arguments; (input, weight) is the least")
     positional = _positional(by_place)
     by_name = {_MEANT.get(p.name): p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY}
     named = ((name, by_name[name]) for name in DEFAULTS if name in by_name and name not in positional)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from convverify.domain import Domain
-from convverify.signature import DEFAULTS, PARAMETERS, Signature, has_defaults, is_default, signature_of
+from convverify.signature import DEFAULTS, PARAMETERS, Signature, SignatureError, has_defaults, is_default, signature_of
 
 _OF_A_MODULE = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True, "padding_mode": "zeros"}
 
@@ -205,10 +205,10 @@ def _listing(operator: Callable[..., Any], schema: Sequence[Any]) -> tuple[Calla
 
 
 def _signature(function: Callable[..., Any], skip: int = 0) -> Signature:
-    taken = signature_of(function, skip)
-    if taken is None:
-        raise TargetError(f"{_name_of(function)} takes too few arguments by position; (input, weight) is the least")
-    return taken
+    try:
+        return signature_of(function, skip)
+    except SignatureError as error:
+        raise TargetError(f"{_name_of(function)} {error}") from None
 
 
 def built(module_class: type[torch.nn.Module], *sizes: Any, device: Any, dtype: Any, **options: Any) -> Any:

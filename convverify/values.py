@@ -42,9 +42,12 @@ def _large(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -
 
 
 def _bell(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
-    """Normal data rounded to a grid, four standard deviations inside the amplitude."""
-    data = torch.randn(shape, generator=generator, dtype=torch.float64)
-    return (data * (amplitude / 4)).round().clamp(-amplitude, amplitude)
+    """Integers that are nearly normal: sums of four uniform ones, which are many times faster to draw."""
+    parts = (amplitude // 4 + (number < amplitude % 4) for number in range(4))
+    data = torch.zeros(shape, dtype=torch.float64)
+    for part in filter(None, parts):
+        data += _large(shape, part, generator)
+    return data
 
 
 def _positive(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
