@@ -43,8 +43,8 @@ def command(
     """Verify TARGET and write its report.
 
     TARGET is pkg.mod:attribute or path/to/file.py:attribute: a callable with (a prefix of) the signature of
-    torch.nn.functional.conv2d, an autograd.Function class, or a module class like nn.Conv2d. Without it,
-    the shipped operator is verified.
+    torch.nn.functional.conv2d, some of whose options it may leave out or take by name alone, an
+    autograd.Function class, or a module class like nn.Conv2d. Without it, the shipped operator is verified.
 
     \b
     convverify verify torch.nn.functional:conv2d --budget quick
