@@ -48,7 +48,7 @@ class Demand:
         One in which no window reads a pixel is never drawn: torch's own convolution may end the process on it,
         and `windows_in_the_padding_give_the_bias` is about these alone.
         """
-        if case.geometry.reads_nothing:
+        if case.geometry.reads_nothing or (case.bias and not self.bias):
             return False
         return self.where(case) and (self.dtypes == ORDINARY or case.dtype in self.dtypes)
 

@@ -21,7 +21,7 @@ _SIZES = {
     "stride": "stride", "padding": "padding", "dilation": "dilation",
 }  # fmt: skip
 _OPTIONS = ("stride", "padding", "dilation")
-_WORDS = ("square", "isotropic", "no bias", "contiguous", "finite")
+_WORDS = ("square", "isotropic", "pairs", "bias", "no bias", "contiguous", "finite")
 _CONSTRAINT = re.compile(r"([a-z_]+)\s*(<=|>=|!=|=|<|>)\s*([\w|]+)")
 
 
@@ -87,9 +87,9 @@ class Domain:
         words = self.words if "bias" in parameters else self.words | {"no bias"}
         return replace(self, words=words, constraints=(*self.constraints, *defaults))
 
-    def isotropic(self) -> Domain:
-        """The domain of an operator that takes one number for all axes as its stride, padding and dilation."""
-        return replace(self, words=self.words | {"isotropic"})
+    def with_words(self, *words: str) -> Domain:
+        """This domain, to which these words are added: they may turn out only when the operator is called."""
+        return replace(self, words=self.words | set(words))
 
     @property
     def alike(self) -> set[str]:
@@ -102,6 +102,7 @@ class Domain:
         return (
             all(isinstance(size, str) or len(set(size)) == 1 for size in (getattr(geometry, n) for n in self.alike))
             and not ("no bias" in self.words and case.bias)
+            and not ("bias" in self.words and not case.bias)
             and not ("contiguous" in self.words and case.layout != "contiguous")
             and (not self.dtypes or case.dtype in self.dtypes)
             and all(constraint.allows(geometry) for constraint in self.constraints)
@@ -121,7 +122,7 @@ class Domain:
         fitted = replace(
             case,
             geometry=geometry,
-            bias=case.bias and "no bias" not in self.words,
+            bias=(case.bias or "bias" in self.words) and "no bias" not in self.words,
             layout="contiguous" if "contiguous" in self.words else case.layout,
             dtype=case.dtype if not self.dtypes or case.dtype in self.dtypes else self.dtypes[0],
         )

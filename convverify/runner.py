@@ -16,6 +16,7 @@ import torch._functorch.config as functorch_config
 from hypothesis import Phase
 
 from convverify import process_state
+from convverify.adapting import adapt
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.diagnosis import behaves_like, read_back
@@ -66,7 +67,7 @@ class _Verifier:
         self.finish = plan.budget.seconds * len(plan.devices)
         self.weight_left = sum(p.demand.weight for p in plan.properties) * len(plan.devices)
         self.failed = self.stopped = ""
-        self.inexact = False
+        self.inexact = self.asked = False
         self.diagnosed = 0
         self.small: list[ConvGeometry] = []
         self.shrinking_left = SHRINKINGS * self.budget.shrink_seconds
@@ -110,8 +111,8 @@ class _Verifier:
             self.plan.watch(prop, case)
             case_started = time.perf_counter()  # the run's own clock has been seen to stand still
             finding = examine(prop, self.plan.op, case, budget.case_seconds)
-            if finding.kind is Kind.ERROR and self._takes_numbers_only():
-                finding = Finding(Kind.UNSUPPORTED, f"with pairs: {finding.message}")
+            if finding.kind is Kind.ERROR and self._called_otherwise():
+                finding = Finding(Kind.UNSUPPORTED, f"called otherwise: {finding.message}")
             finding = self._beside_torch(prop, case, finding)
             tally.add(case, finding)
             self.pace.note(case, time.perf_counter() - case_started)
@@ -141,15 +142,13 @@ class _Verifier:
                     break
         return tally
 
-    def _takes_numbers_only(self) -> bool:
-        """Whether it turns out now, after an error, that the options must be numbers; from now on they are."""
-        op = self.plan.op
-        if op.domain.words & {"square", "isotropic"}:
+    def _called_otherwise(self) -> bool:
+        """Whether it turns out now, after an error, how the operator is to be called; so it is from now on."""
+        if self.asked:
             return False
+        self.asked = True
         with contextlib.suppress(OperatorHang), time_limit(self.budget.case_seconds):
-            if not op.takes_pairs:
-                op.domain = op.domain.isotropic()
-                return True
+            return adapt(self.plan.op)
         return False
 
     def _known_supported(self, prop: Property, device: str) -> Iterator[ConvCase]:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import Parameter
 from typing import Any
 
@@ -25,17 +25,38 @@ _MEANT = {called: name for name, others in _ALSO_CALLED.items() for called in (n
 class Signature:
     """The arguments that a callable takes: by position those of `positional`, by name those of `named`.
 
-    Both hold names of PARAMETERS; `named` maps them to what the callable calls them.
+    Both hold names of PARAMETERS; `named` maps them to what the callable calls them. `defaults` holds those that a
+    signature shows, and is None where there is none to see. `open` is one of `*anything`, `wrapped` that of the
+    function that a decorator wraps.
     """
 
     positional: tuple[str, ...]
     named: tuple[tuple[str, str], ...] = ()
+    defaults: tuple[tuple[str, Any], ...] | None = None
+    open: bool = False
+    wrapped: bool = False
 
     @property
     def accepts(self) -> tuple[str, ...]:
         """Names of PARAMETERS, in its order."""
         taken = {*self.positional, *dict(self.named)}
         return tuple(name for name in PARAMETERS if name in taken)
+
+    def requires(self, name: str) -> bool:
+        """Whether it must be given what is called so, and says so."""
+        return self.defaults is not None and name in self.accepts and name not in dict(self.defaults)
+
+    def takes_an_int(self, name: str) -> bool:
+        """Whether the default is an int."""
+        return isinstance(dict(self.defaults or ()).get(name), int)
+
+    def others(self) -> Iterator[Signature]:
+        """What it may take instead, where this is only a guess."""
+        if self.open:
+            yield from (replace(self, positional=PARAMETERS[:count]) for count in range(len(PARAMETERS) - 1, 1, -1))
+        if self.wrapped:
+            options = tuple((name, name) for name in self.accepts[LEAST:])
+            yield replace(self, positional=self.positional[:LEAST], named=options)
 
     def spelled(self, arguments: Sequence[str]) -> str:
         """Python text of those of all arguments that are taken, as they are handed over."""
@@ -82,14 +103,20 @@ def signature_of(function: Callable[..., Any], skip: int = 0) -> Signature:
     except (TypeError, ValueError):  # of a builtin
         return Signature(tuple(itertools.takewhile(lambda name: name not in fixed, PARAMETERS)))
     if any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters):
-        return Signature(PARAMETERS)
+        return Signature(PARAMETERS, open=True)
     by_place = [p for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
     if len(by_place) < LEAST:
         raise SignatureError(f"takes {len(by_place)} arguments; (input, weight) is the least")
     positional = _positional(by_place)
+    taken = {p.name: p for p in parameters}
     by_name = {_MEANT.get(p.name): p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY}
-    named = ((name, by_name[name]) for name in DEFAULTS if name in by_name and name not in positional)
-    return Signature(positional, tuple((name, called) for name, called in named if called not in fixed))
+    named = [
+        (name, by_name[name]) for name in DEFAULTS
+        if name in by_name and name not in positional and by_name[name] not in fixed
+    ]  # fmt: skip
+    by_meaning = {**dict(zip(positional, by_place, strict=False)), **{name: taken[called] for name, called in named}}
+    defaults = tuple((name, p.default) for name, p in by_meaning.items() if p.default is not Parameter.empty)
+    return Signature(positional, tuple(named), defaults, wrapped=hasattr(function, "__wrapped__"))
 
 
 def has_defaults(function: Callable[..., Any]) -> bool:

@@ -6,13 +6,14 @@ the verifier raises.
 
 from __future__ import annotations
 
+import copy
 import dis
-import functools
 import importlib
 import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,25 +66,14 @@ class Target:
         """The module class, where the target is one."""
         return self.operator if _is_class_of(self.operator, torch.nn.Module) else None
 
-    @functools.cached_property
-    def takes_pairs(self) -> bool:
-        """Whether stride, padding and dilation may be pairs; not where only numbers come back with gradients."""
-        if not set(self.accepts) & {"stride", "padding", "dilation"}:
-            return True
-        kernels = (1, 3)
-        pairs, numbers = ((1, 1), (0, 0), (1, 1)), (1, 0, 1)
-        return any(self._works(k, *pairs) for k in kernels) or not any(self._works(k, *numbers) for k in kernels)
-
-    def _works(self, kernel: int, *options: Any) -> bool:
-        """Whether a small convolution with this kernel and these options comes back, with gradients."""
-        dtype = getattr(torch, self.domain.dtypes[0]) if self.domain.dtypes else torch.float32
-        x, weight = (torch.ones(1, 1, size, size, dtype=dtype, requires_grad=True) for size in (4, kernel))
-        try:
-            output = self(x, weight, None, *options)
-            self.guarded(torch.autograd.grad, output.sum(), (x, weight), allow_unused=True)
-            return True
-        except (Unsupported, OperatorError, RuntimeError, AttributeError):
-            return False
+    def called(self, signature: Signature, *words: str) -> Target:
+        """The same operator, called by this signature, in a domain with these words besides."""
+        other = copy.copy(self)
+        if signature is not self.signature:
+            other.call, other.signature, other.accepts = signature.calling(self.operator), signature, signature.accepts
+            other.domain = other.domain.taking(signature.accepts)
+        other.domain = other.domain.with_words(*words)
+        return other
 
     def __call__(
         self,
@@ -178,7 +168,7 @@ def _module(place: str) -> ModuleType:
 def _callable_of(operator: Any) -> tuple[Callable[..., Any], Signature]:
     if _is_class_of(operator, torch.autograd.Function):
         has_ctx = operator.setup_context is torch.autograd.Function.setup_context
-        return operator.apply, Signature(_signature(operator.forward, skip=int(has_ctx)).positional)
+        return operator.apply, replace(_signature(operator.forward, skip=int(has_ctx)), named=(), wrapped=False)
     if _is_class_of(operator, torch.nn.Module):
         return _module_call(operator), Signature(PARAMETERS)
     if not callable(operator):

@@ -47,6 +47,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "coverage": ({"case"}, set()),
     "pace": ({"case", "geometry"}, set()),
     "target": (CASES | {"domain", "signature"}, TORCH),
+    "adapting": ({"target"}, TORCH),
     "child": (set(), TORCH),
     "reference": (CASES | {"definition", "formulas", "operator"}, TORCH),
     "properties": (CHECKS, TORCH),
@@ -60,8 +61,8 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "listing": (CHECKS | {"pace", "plan", "properties", "strategies"}, set()),
     "tally": (CHECKS | {"coverage", "examine", "properties", "results"}, set()),
     "runner": (
-        CHECKS | {"counterexample", "diagnosis", "drawing", "examine", "listing", "pace", "plan", "properties",
-                  "results", "strategies", "tally"},
+        CHECKS | {"adapting", "counterexample", "diagnosis", "drawing", "examine", "listing", "pace", "plan",
+                  "properties", "results", "strategies", "tally"},
         TORCH | {"hypothesis"},
     ),
     "workers": (set(), set()),

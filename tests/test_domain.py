@@ -66,8 +66,8 @@ def test_isotropic_means_options_alike_on_both_axes_and_any_image_and_kernel():
     assert str(fitted.geometry) == "n2 c4->6 i5x7 k3x2 s2x2 p1x1 d1x1 g2"
     assert domain.allows(fitted)
     assert domain.allows(PLAIN.with_geometry(padding="same"))
-    assert Domain().isotropic().alike == {"stride", "padding", "dilation"}
-    assert not Domain().isotropic().declared
+    assert Domain().with_words("isotropic").alike == {"stride", "padding", "dilation"}
+    assert not Domain().with_words("isotropic").declared
 
 
 def test_padding_by_name_is_allowed_only_as_no_padding():
@@ -129,7 +129,7 @@ def test_an_empty_domain_fits_nothing(text: str):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("round", "domain part 'round' is none of square, isotropic, no bias, contiguous"),
+        ("round", "domain part 'round' is none of square, isotropic, pairs, bias, no bias, contiguous"),
         ("colour=1", "domain part 'colour=1' is none of"),
         ("stride~1", "domain part 'stride~1'"),
         ("stride=one", "compares with 'one', not with integers"),

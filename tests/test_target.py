@@ -7,6 +7,7 @@ import numpy
 import pytest
 import torch
 
+from convverify.adapting import adapt
 from convverify.domain import Domain
 from convverify.target import PARAMETERS, OperatorError, OperatorHang, Target, TargetError, Unsupported, load
 
@@ -367,13 +368,68 @@ def nothing(input, weight, bias=None, stride=1):
     raise RuntimeError("never")
 
 
+def of_needed_pairs(input, weight, bias, stride):
+    return of_pairs(input, weight, bias, stride)
+
+
+def of_a_needed_bias(input, weight, bias, stride=1):
+    return torch_conv2d(input, weight, bias.clone(), stride)
+
+
+def of_no_bias_at_all(input, weight, bias=None, stride=1):
+    return torch_conv2d(input, weight, bias.clone(), stride)
+
+
+def of_anything_but_groups(*arguments):
+    if len(arguments) > 6:
+        raise TypeError(f"takes 6 arguments, not {len(arguments)}")
+    return torch_conv2d(*arguments)
+
+
+@functools.wraps(torch_conv2d)
+def wrapped_with_options_by_name(input, weight, **options):
+    return torch_conv2d(input, weight, **options)
+
+
+wrapped_with_options_by_name.__wrapped__ = conv
+
+
+class FunctionOfNeededPairs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, input, weight, bias, stride):
+        height, width = stride
+        return of_pairs(input, weight, bias, (height, width))
+
+    @staticmethod
+    def backward(ctx, g):
+        return None, None, None, None
+
+
 @pytest.mark.parametrize(
-    ("operator", "takes"),
-    [(torch_conv2d, True), (conv, True), (narrow, True), (of_pairs, True), (nothing, True), (of_one_number, False),
-     (of_numbers_in_the_backward, False)],
+    ("operator", "words", "accepts"),
+    [
+        (torch_conv2d, None, 7), (conv, None, 7), (narrow, None, 2), (nothing, None, 4),
+        (of_one_number, {"isotropic"}, 5), (of_numbers_in_the_backward, {"isotropic"}, 4),
+        (of_pairs, {"pairs"}, 4), (of_needed_pairs, {"pairs"}, 4), (FunctionOfNeededPairs, {"pairs"}, 4),
+        (of_a_needed_bias, {"bias"}, 4),
+        (of_no_bias_at_all, None, 4),  # its default says that it does without
+        (of_anything_but_groups, set(), 6), (wrapped_with_options_by_name, set(), 7),
+    ],
 )  # fmt: skip
-def test_pairs_are_not_taken_where_only_numbers_come_back_with_gradients(operator, takes: bool):
-    assert Target(operator).takes_pairs is takes
+def test_an_operator_that_raises_is_called_as_it_works(operator: object, words: set[str] | None, accepts: int):
+    op = Target(operator)
+    before = op.domain.words
+    assert adapt(op) is (words is not None)
+    assert len(op.accepts) == accepts
+    assert op.domain.words - before == (words or set())
+    assert not adapt(op)
+
+
+def test_a_default_that_is_a_number_says_that_numbers_are_taken():
+    def of_pairs_only(input, weight, bias=None, stride=1):
+        return of_pairs(input, weight, bias, stride)
+
+    assert not adapt(Target(of_pairs_only))
 
 
 class WithoutDilation(torch.nn.Module):

@@ -26,8 +26,8 @@ ONE_NUMBER = {"square", "isotropic"}
 
 def geometry_arguments(op: Target, case: ConvCase) -> tuple[Any, Any, Any, int]:
     """stride, padding, dilation and groups; as ints where the axes agree and every other seed."""
-    g = case.geometry
-    as_int = case.seed % 2 == 1 or op.domain.words & ONE_NUMBER
+    g, words = case.geometry, op.domain.words
+    as_int = "pairs" not in words and (case.seed % 2 == 1 or words & ONE_NUMBER)
 
     def form(size: Any) -> Any:
         alike = isinstance(size, tuple) and len(set(size)) == 1
