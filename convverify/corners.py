@@ -117,6 +117,7 @@ LAYERS = tuple(
         (
             "n1 c64->64 i14x14 k3x3 s1x1 p1x1 d1x1 g1",
             "n2 c160->24 i7x9 k3x3 s1x1 p1x1 d1x1 g1",  # more than 1024 terms
+            "n1 c7300->1 i3x3 k3x3 s1x1 p0x0 d1x1 g1",  # more than 2**16
             "n1 c1700->8 i5x4 k1x1 s1x1 p0x0 d1x1 g1",
             "n1 c8->1700 i4x5 k1x1 s1x1 p0x0 d1x1 g1",
             "n1 c190->180 i2x1 k1x1 s1x1 p0x0 d1x1 g1",  # more than 2**15 weights

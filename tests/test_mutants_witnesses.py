@@ -185,6 +185,12 @@ def _replicated(kind: Any, x: torch.Tensor = _ROW) -> torch.Tensor:
     return module(x)
 
 
+def _summed_by_name(kind: Any) -> torch.Tensor:
+    module = kind(1, 1, (1, 2), padding="same", padding_mode="circular", bias=False)
+    nn.init.ones_(module.weight)
+    return module(_ROW)
+
+
 def _hooked(module: nn.Module) -> list[torch.Tensor]:
     seen: list[torch.Tensor] = []
     module.register_forward_hook(lambda module, given, output: seen.append(output))
@@ -245,6 +251,9 @@ MODULES: dict[str, Witness] = {
         _of_module(nn.Conv2d, padding=1, padding_mode="circular"),
     ),
     "PaddingAxesExchanged": lambda kind: _replicated(kind).shape != _replicated(nn.Conv2d).shape,
+    "OddPixelBefore": lambda kind: not torch.equal(
+        *(_summed_by_name(k) for k in (kind, nn.Conv2d))
+    ),
     "PaddingWithoutGradient": lambda kind: _replicated(kind).requires_grad and not torch.equal(
         *(torch.autograd.functional.jacobian(lambda x, k=k: _replicated(k, x).sum(), _ROW) for k in (kind, nn.Conv2d))
     ),

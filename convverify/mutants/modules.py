@@ -125,6 +125,17 @@ class PaddingAxesExchanged(nn.Conv2d):
         return torch.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
+class OddPixelBefore(nn.Conv2d):
+    """What is padded by name, and not with zeros, has its odd pixel before the image, not behind it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.padding_mode == "zeros" or self.padding != "same":
+            return super().forward(input)
+        left, right, top, bottom = self._reversed_padding_repeated_twice
+        padded = functional.pad(input, (right, left, bottom, top), self.padding_mode)
+        return torch.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
 class PaddingWithoutGradient(nn.Conv2d):
     """What is not padded with zeros is padded with detached pixels, whose gradient is lost."""
 
@@ -196,10 +207,12 @@ def _mutant(kind: type[nn.Module], caught_by: str = "module_equals_nn_conv2d") -
 
 
 dilation_lost, weight_renamed, bias_halved = map(_mutant, (DilationLost, WeightRenamed, BiasHalved))
-padding_mode_ignored, padding_axes_exchanged, padding_without_gradient, copy_without_padding_mode = (
+padding_mode_ignored, padding_axes_exchanged, padding_without_gradient, copy_without_padding_mode, odd_pixel_before = (
     _mutant(kind, "padding_modes_equal_nn_conv2d")
-    for kind in (PaddingModeIgnored, PaddingAxesExchanged, PaddingWithoutGradient, CopyWithoutPaddingMode)
-)
+    for kind in (
+        PaddingModeIgnored, PaddingAxesExchanged, PaddingWithoutGradient, CopyWithoutPaddingMode, OddPixelBefore,
+    )
+)  # fmt: skip
 copy_shares_parameters = _mutant(CopySharesParameters, "module_inputs_may_change")
 evaluation_differs = _mutant(EvaluationDiffers, "module_modes_equal_nn_conv2d")
 graph_of_the_weight_kept, first_weight_kept = (

@@ -224,33 +224,42 @@ def _outputs_stay(op: Target, module: nn.Module, theirs: nn.Module, cases: list[
 @declare("modules", ("FW-ALL",), "PaddingModeIgnored", replace(_DEMAND, weight=0.5))
 def padding_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Each padding_mode that a module's constructor accepts pads as nn.Conv2d's does, and its copy's."""
-    case = _padded(op, case)
+    for padded in _padded(op, case):
+        for mode in _MODES:
+            yield from _in_mode(op, padded, mode)
+
+
+def _in_mode(op: Target, case: ConvCase, mode: str) -> Iterator[Equation]:
     x, grad_output, norms = Operands(case).input.requires_grad_(), Operands(case).grad_output, Reference(case).norms
-    for mode in _MODES:
+    try:
+        ours, theirs = _beside(op, case, padding_mode=mode)
+        right = theirs(x)
+    except (OperatorError, Unsupported, RuntimeError):  # it refuses the mode, or torch refuses such a padding
+        if op.module_class is None:
+            raise
+        return
+    op.guarded(ours.load_state_dict, theirs.state_dict())
+    expected = torch.autograd.grad(right, (x, theirs.get_parameter("weight")), grad_output)
+    for module, whose in ((ours, ""), (op.guarded(copy.deepcopy, ours), " of a copy")):
         try:
-            ours, theirs = _beside(op, case, padding_mode=mode)
-            right = theirs(x)
-        except (OperatorError, Unsupported, RuntimeError):  # it refuses the mode, or torch refuses such a padding
-            if op.module_class is None:
-                raise
+            output = tensor(op.guarded(module, x))
+        except (OperatorError, Unsupported):
             continue
-        op.guarded(ours.load_state_dict, theirs.state_dict())
-        expected = torch.autograd.grad(right, (x, theirs.get_parameter("weight")), grad_output)
-        for module, whose in ((ours, ""), (op.guarded(copy.deepcopy, ours), " of a copy")):
-            try:
-                output = tensor(op.guarded(module, x))
-            except (OperatorError, Unsupported):
-                continue
-            what = f"for padding_mode={mode!r}{whose}"
-            yield Equation(f"output {what}", output.detach(), right.detach(), norm=norms["output"])
-            found = op.guarded(torch.autograd.grad, output, (x, module.weight), grad_output)
-            for role, gradient, grad in zip(("input", "weight"), found, expected, strict=True):
-                yield Equation(f"grad_{role} {what}", gradient, grad, norm=norms[role])
+        what = f"for padding_mode={mode!r}{whose}"
+        yield Equation(f"output {what}", output.detach(), right.detach(), norm=norms["output"])
+        found = op.guarded(torch.autograd.grad, output, (x, module.weight), grad_output)
+        for role, gradient, grad in zip(("input", "weight"), found, expected, strict=True):
+            yield Equation(f"grad_{role} {what}", gradient, grad, norm=norms[role])
 
 
-def _padded(op: Target, case: ConvCase) -> ConvCase:
-    """The case with some padding, if the domain has any, and with an image that every mode can pad by as much."""
+def _padded(op: Target, case: ConvCase) -> Iterator[ConvCase]:
+    """The case with some padding, and padded by name, if the domain has any, on images that every mode can pad."""
     wider = case if any(map(any, case.geometry.pads)) else case.with_geometry(padding=(1 + case.seed % 2, 1))
-    roomy = tuple(max(size, 1 + max(p)) for size, p in zip(wider.geometry.input_size, wider.geometry.pads, strict=True))
-    wider = wider.with_geometry(input_size=roomy)
-    return wider if op.domain.allows(wider) else case
+    even = tuple(size + size % 2 for size in case.geometry.kernel_size)
+    by_name = case.with_geometry(kernel_size=even, stride=(1,) * len(even), padding="same",
+                                 input_size=tuple(map(max, case.geometry.input_size, even)))  # fmt: skip
+    for geometry in (wider.geometry, by_name.geometry):
+        roomy = tuple(max(size, 1 + max(p)) for size, p in zip(geometry.input_size, geometry.pads, strict=True))
+        padded = replace(case, geometry=replace(geometry, input_size=roomy))
+        if op.domain.allows(padded):
+            yield padded

@@ -19,6 +19,7 @@ from convverify.reference import Maps, Reference
 from convverify.target import Target, Unsupported
 
 _REAL = ("normal", "uniform", "wide")
+_MANY = 2**13  # terms of a sum
 _POSITIONS = 12  # of a window along an axis, at least, where roundings are counted
 _FEW = 1 / 8  # of all elements: a product that is summed otherwise may round some differently
 _ENOUGH, _EITHER_WAY = 24, "to the nearest, or either way"
@@ -49,17 +50,16 @@ def low_precision_is_within_rounding(op: Target, case: ConvCase) -> Iterator[Equ
 def half_precision_sums_do_not_stall(op: Target, case: ConvCase) -> Iterator[Equation]:
     """In bfloat16 and float16 a sum of thousands of terms is theirs, nearly: it is accumulated in more bits.
 
-    One accumulated in the format itself stops growing where one more is rounded away, at 2^8 or 2^11; a part of a
-    sum kept in float16 overflows at 2^16, though the whole does not. A gradient of the weight is not asked for,
-    which autograd itself may add up in the format.
+    One accumulated in the format itself stops growing where one more is rounded away, at 2^8 or 2^11, or a few times
+    that where some are summed beforehand; a part of a sum kept in float16 overflows at 2^16, though the whole does
+    not. A gradient of the weight is not asked for, which autograd itself may add up in the format.
     """
-    many = 2 ** (EXACT_BITS[case.torch_dtype] + 2)
     g = case.geometry
     reach = tuple(d * (k - 1) + 1 for d, k in zip(g.dilation, g.kernel_size, strict=True))
     one = replace(case, bias=True).with_geometry(batch=1, groups=1, input_size=reach, padding=(0,) * g.spatial)
     sums = {
-        "output": one.with_geometry(in_channels=many // math.prod(g.kernel_size), out_channels=1),
-        "grad_input": one.with_geometry(in_channels=1, out_channels=many),
+        "output": one.with_geometry(in_channels=_MANY // math.prod(g.kernel_size), out_channels=1),
+        "grad_input": one.with_geometry(in_channels=1, out_channels=_MANY),
     }
     claimed = {what: long for what, long in sums.items() if op.domain.allows(long)}
     if not claimed:
@@ -72,7 +72,7 @@ def half_precision_sums_do_not_stall(op: Target, case: ConvCase) -> Iterator[Equ
             found = (output if what == "output" else gradient).double().max()
             terms = weight.detach().double()
             right = terms.sum() if what == "output" else terms.sum(0).max()
-            value = f"{what}, a sum of {many} terms that should be {float(right):g}"
+            value = f"{what}, a sum of {_MANY} terms that should be {float(right):g}"
             yield Equation(f"{value}, in eighths of that", _eighths(found, right), 8)
 
 
