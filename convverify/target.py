@@ -11,6 +11,7 @@ import dis
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,6 +26,12 @@ from convverify.domain import Domain
 from convverify.signature import DEFAULTS, PARAMETERS, Signature, SignatureError, has_defaults, is_default, signature_of
 
 _OF_A_MODULE = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True, "padding_mode": "zeros"}
+
+
+# What torch says where it does not do something; an operator that lets it through has refused as clearly. That an
+# operation has no derivative is not among it: its author may not know.
+_REFUSED = re.compile(r"(?i)^(?!.*derivative).*\b(not (yet |currently )?(supported|implemented)|unsupported)\b")
+_NO_MEMORY = re.compile("DefaultCPUAllocator|std::bad_alloc")
 
 
 class TargetError(Exception):
@@ -111,8 +118,8 @@ class Target:
         except (NotImplementedError, MemoryError, torch.OutOfMemoryError) as error:
             raise Unsupported(_message(error)) from error
         except RuntimeError as error:
-            out_of_memory = any(said in str(error) for said in ("DefaultCPUAllocator", "std::bad_alloc"))
-            raise (Unsupported if out_of_memory else OperatorError)(_message(error)) from error
+            refusal = _REFUSED.search(str(error)) or _NO_MEMORY.search(str(error))
+            raise (Unsupported if refusal else OperatorError)(_message(error)) from error
         except (ValueError, TypeError, AssertionError) as error:
             raise (Unsupported if _is_refusal(error) else OperatorError)(_message(error)) from error
         except BaseException as error:

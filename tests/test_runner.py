@@ -475,3 +475,25 @@ def test_an_operator_that_torch_compiled_is_judged_by_its_results():
     case = "n1 c1->1 i3x3 k2x2 s1x1 p1x1 d1x1 g1 float64 cpu layout=contiguous values=integers seed=0"
     plan = plan_of(torch.compile(control, backend="aot_eager"), properties=["backward_accumulates"], case=case)
     assert [result.outcome for result in runner.execute(plan, runner.Counter())] == [Outcome.PASSED]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_operator_of_numbers_is_asked_with_numbers_from_its_first_error_on(seed: int):
+    def of_numbers(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        if not all(isinstance(option, int) for option in (stride, padding, dilation)):
+            raise KeyError("a number is needed")
+        return operators.torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+    for name in ("forward_equals_definition", "every_size_is_right", "input_layout_is_irrelevant"):
+        assert outcome(of_numbers, name, seed=seed).outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("name", ["forward_equals_definition", "every_operand_bit_counts", "calls_are_independent"])
+def test_an_operator_of_pairs_that_needs_a_bias_is_asked_with_these(name: str):
+    def of_pairs(input, weight, bias, stride, padding, dilation, groups):
+        (height, width), (top, left), (down, right) = stride, padding, dilation
+        output = operators.torch_conv2d(input, weight, None, (height, width), (top, left), (down, right), groups)
+        return output + bias.view(-1, 1, 1)
+
+    result = outcome(of_pairs, name)
+    assert result.outcome is (Outcome.PASSED if name != "every_operand_bit_counts" else Outcome.UNSUPPORTED), result

@@ -497,3 +497,21 @@ def test_what_a_partial_has_fixed_is_not_asked_for():
 
     accepts = ("input", "weight", "bias", "padding", "dilation", "groups")
     assert Target(functools.partial(conv, stride=1)).accepts == accepts
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("negative padding is not supported", Unsupported),
+        ("'im2col' not implemented for 'Half'", Unsupported),
+        ("Unsupported dtype", Unsupported),
+        ("the derivative for 'aten::col2im' is not implemented", OperatorError),
+        ("shapes do not match", OperatorError),
+    ],
+)
+def test_a_runtime_error_is_a_refusal_where_it_says_so(message: str, kind: type[Exception]):
+    def raising(input, weight):
+        raise RuntimeError(message)
+
+    with pytest.raises(kind, match=message):
+        Target(raising)(X, K)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -65,7 +66,10 @@ def samples_stay_apart(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("special values", ("FW-1",), "infinity_loses_its_sign", _PLAIN, direct=True)
 def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Infinity times a weight, plus finite terms, is infinity of the product's sign; times zero it is NaN."""
+    """Infinity times a weight, plus finite terms, is infinity of the product's sign; times zero it is NaN.
+
+    Where one factor is a vector, NumPy's BLAS itself may leave out what is multiplied by zero.
+    """
     _finite_only(op)
     reference = Reference(case)
     leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
@@ -74,7 +78,7 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
         marked = leaves["input"].clone()
         marked[index] = mark
         weight = leaves["weight"].clone()
-        if mark < 0:  # a channel that no filter sums
+        if mark < 0 and _is_a_product_of_matrices(case):  # a channel that no filter sums
             weight[:, index[1] % weight.shape[1]] = 0
         output = call(op, case, {**leaves, "input": marked, "weight": weight})
         unit = torch.zeros_like(reference.x)
@@ -82,6 +86,12 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
         products = reference.narrow(reference.maps.forward(unit, reference.wide(weight)))
         touched = reference.maps.forward(unit, torch.ones_like(reference.k)) != 0
         yield Equation("output that sums an infinity", output[touched], (products * mark)[touched])
+
+
+def _is_a_product_of_matrices(case: ConvCase) -> bool:
+    """Whether filters, positions and terms are several of each."""
+    g = case.geometry
+    return min(g.out_channels // g.groups, math.prod(g.output_size), g.terms_per_output) > 1
 
 
 @declare("special values", ("FW-1",), "nan_in_the_bias_ignored", replace(_PLAIN, where=lambda case: case.bias))
