@@ -104,19 +104,20 @@ def signature_of(function: Callable[..., Any], skip: int = 0) -> Signature:
         return Signature(tuple(itertools.takewhile(lambda name: name not in fixed, PARAMETERS)))
     if any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters):
         return Signature(PARAMETERS, open=True)
+    parameters = [parameter for parameter in parameters if parameter.name not in fixed]
+    return replace(_shown(parameters), wrapped=hasattr(function, "__wrapped__"))
+
+
+def _shown(parameters: Sequence[Parameter]) -> Signature:
+    """What parameters say that a function takes."""
     by_place = [p for p in parameters if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
     if len(by_place) < LEAST:
         raise SignatureError(f"takes {len(by_place)} arguments; (input, weight) is the least")
-    positional = _positional(by_place)
-    taken = {p.name: p for p in parameters}
-    by_name = {_MEANT.get(p.name): p.name for p in parameters if p.kind is Parameter.KEYWORD_ONLY}
-    named = [
-        (name, by_name[name]) for name in DEFAULTS
-        if name in by_name and name not in positional and by_name[name] not in fixed
-    ]  # fmt: skip
-    by_meaning = {**dict(zip(positional, by_place, strict=False)), **{name: taken[called] for name, called in named}}
-    defaults = tuple((name, p.default) for name, p in by_meaning.items() if p.default is not Parameter.empty)
-    return Signature(positional, tuple(named), defaults, wrapped=hasattr(function, "__wrapped__"))
+    meant = dict(zip(_positional(by_place), by_place, strict=False))
+    by_name = {_MEANT[p.name]: p for p in parameters if p.kind is Parameter.KEYWORD_ONLY and p.name in _MEANT}
+    named = {name: by_name[name] for name in DEFAULTS if name in by_name and name not in meant}
+    defaults = ((name, p.default) for name, p in (meant | named).items() if p.default is not Parameter.empty)
+    return Signature(tuple(meant), tuple((name, p.name) for name, p in named.items()), tuple(defaults))
 
 
 def has_defaults(function: Callable[..., Any]) -> bool:
