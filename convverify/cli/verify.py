@@ -42,13 +42,17 @@ def command(
 ) -> None:  # fmt: skip
     """Verify TARGET and write its report.
 
-    TARGET is pkg.mod:attribute or path/to/file.py:attribute: a callable with (a prefix of) the signature of
-    torch.nn.functional.conv2d, some of whose options it may leave out or take by name alone, an
-    autograd.Function class, or a module class like nn.Conv2d. Without it, the shipped operator is verified.
+    TARGET is pkg.mod:attribute or path/to/file.py:attribute: a callable with the signature of
+    torch.nn.functional.conv2d, options of which it may leave out or take by name alone, an autograd.Function
+    class, or a module class like nn.Conv2d. Without it, the shipped operator is verified.
 
     \b
     convverify verify torch.nn.functional:conv2d --budget quick
     convverify verify my_ops.py:conv --domain 'square, stride=1|2, groups=1'
+
+    A domain is what the operator claims: comparisons of batch, in_channels, out_channels, groups, input_size, kernel,
+    stride, padding and dilation with integers, 'dtype=float32|bfloat16', and words: square, isotropic (options are
+    numbers), pairs (they are not), bias (always), no bias, contiguous, finite (NaN may spread).
 
     Exit code: 0 passed, 1 falsified or broken, 2 cannot be carried out, 3 inconclusive.
     """
