@@ -208,19 +208,31 @@ def _signature(function: Callable[..., Any], skip: int = 0) -> Signature:
         raise TargetError(f"{_name_of(function)} {error}") from None
 
 
-def built(module_class: type[torch.nn.Module], *sizes: Any, device: Any, dtype: Any, **options: Any) -> Any:
+def built(
+    module_class: type[torch.nn.Module], in_channels: int, out_channels: int, kernel: tuple[int, ...],
+    *, device: Any, dtype: Any, **options: Any,
+) -> Any:  # fmt: skip
     """A module of these channels and kernel on a device and in a dtype, which its constructor need not take.
 
     Raises:
-        Unsupported: an option that it does not take is not at its default.
+        Unsupported: an option that it does not take is not at its default, or it takes square kernels only.
     """
     for name in [name for name in options if not _takes(module_class, name)]:
         if not is_default(options.pop(name), _OF_A_MODULE.get(name)):
             raise Unsupported(f"its constructor takes no {name}")
-    if _takes(module_class, "device") and _takes(module_class, "dtype"):
-        return module_class(*sizes, device=device, dtype=dtype, **options)
-    with torch.device(device):
-        return module_class(*sizes, **options).to(dtype)
+
+    def made(size: Any) -> Any:
+        if _takes(module_class, "device") and _takes(module_class, "dtype"):
+            return module_class(in_channels, out_channels, size, device=device, dtype=dtype, **options)
+        with torch.device(device):
+            return module_class(in_channels, out_channels, size, **options).to(dtype)
+
+    try:
+        return made(kernel)
+    except TypeError as error:
+        if len(set(kernel)) > 1:
+            raise Unsupported(f"its constructor takes no kernel of unequal sizes: {error}") from error
+    return made(kernel[0])
 
 
 def _takes(module_class: type[torch.nn.Module], name: str) -> bool:

@@ -515,3 +515,21 @@ def test_a_runtime_error_is_a_refusal_where_it_says_so(message: str, kind: type[
 
     with pytest.raises(kind, match=message):
         Target(raising)(X, K)
+
+
+class SquareKernels(torch.nn.Module):
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True):
+        super().__init__()
+        self.options = stride, kernel_size // 2 if padding is None else padding, dilation, groups
+        self.weight = torch.nn.Parameter(torch.ones(out_channels, in_channels // groups, *[kernel_size] * 2))
+        self.bias = torch.nn.Parameter(torch.ones(out_channels)) if bias else None
+
+    def forward(self, input):
+        return torch_conv2d(input, self.weight, self.bias, *self.options)
+
+
+def test_a_module_whose_kernel_is_one_number_is_asked_for_square_kernels():
+    op, x, square = Target(SquareKernels), torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2)
+    assert torch.equal(op(x, square), torch_conv2d(x, square))
+    with pytest.raises(Unsupported, match="takes no kernel of unequal sizes"):
+        op(x, torch.ones(1, 1, 1, 2))
