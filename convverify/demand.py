@@ -43,7 +43,7 @@ class Demand:
     least: int = 6
 
     def takes(self, case: ConvCase) -> bool:
-        """Whether the property can use the case.
+        """Whether the property can use the case: one with a bias only if it wants any.
 
         One in which no window reads a pixel is never drawn: torch's own convolution may end the process on it,
         and `windows_in_the_padding_give_the_bias` is about these alone.

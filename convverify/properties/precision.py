@@ -56,14 +56,14 @@ def half_precision_sums_do_not_stall(op: Target, case: ConvCase) -> Iterator[Equ
     """
     g = case.geometry
     reach = tuple(d * (k - 1) + 1 for d, k in zip(g.dilation, g.kernel_size, strict=True))
-    one = replace(case, bias=True).with_geometry(batch=1, groups=1, input_size=reach, padding=(0,) * g.spatial)
+    one = case.with_geometry(batch=1, groups=1, input_size=reach, padding=(0,) * g.spatial)
     sums = {
         "output": one.with_geometry(in_channels=_MANY // math.prod(g.kernel_size), out_channels=1),
         "grad_input": one.with_geometry(in_channels=1, out_channels=_MANY),
     }
     claimed = {what: long for what, long in sums.items() if op.domain.allows(long)}
     if not claimed:
-        raise Unsupported("it claims no thousands of channels, or no bias")
+        raise Unsupported("it claims no thousands of channels")
     for what, long in claimed.items():
         ones = {role: torch.ones_like(leaf).requires_grad_() for role, leaf in observe(op, long).leaves.items()}
         for weight in _weights(ones["weight"].detach()):
