@@ -153,30 +153,39 @@ def test_not_finite_reaches_its_field_only(text):
 
 def test_product_without_onednn(monkeypatch):
     a, b = torch.randint(-3, 4, (70, 80)).float(), torch.randint(-3, 4, (90, 80)).float()
-    monkeypatch.setattr(product, "_is_intel", lambda: False)
+    monkeypatch.setattr(product, "_has_idle_avx512", lambda: True)
     first = product.product(a, b)
     monkeypatch.setattr(product, "_onednn", lambda: None)
     assert not product.prefers_onednn(a)
     assert torch.equal(product.product(a, b), first)
 
 
-@pytest.mark.parametrize(("says", "intel"), [("GenuineIntel", True), ("AuthenticAMD", False), (None, False)])
-def test_the_vendor_is_what_linux_says(monkeypatch, tmp_path, says, intel):
+@pytest.mark.parametrize(
+    ("capability", "says", "idle"),
+    [
+        ("AVX512", "GenuineIntel", False),
+        ("AVX512", "AuthenticAMD", True),
+        ("AVX512", None, True),
+        ("AVX2", "AuthenticAMD", False),
+    ],
+)
+def test_the_processor_is_what_torch_and_linux_say(monkeypatch, tmp_path, capability, says, idle):
     file = tmp_path / "cpuinfo"
     if says is not None:
         file.write_text(f"processor\t: 0\nvendor_id\t: {says}\n" + "flags\t\t: fpu vme\n" * 99)
     monkeypatch.setattr(product, "Path", lambda path: file)
-    assert product._is_intel.__wrapped__() is intel
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert product._has_idle_avx512.__wrapped__() is idle
 
 
-@pytest.mark.parametrize("intel", [True, False])
-def test_choice_follows_the_faster_product(monkeypatch, intel):
-    monkeypatch.setattr(product, "_is_intel", lambda: intel)
+@pytest.mark.parametrize("idle", [True, False])
+def test_choice_follows_the_faster_product(monkeypatch, idle):
+    monkeypatch.setattr(product, "_has_idle_avx512", lambda: idle)
     monkeypatch.setattr(product, "_onednn", lambda: torch.mm)
     geometry = ConvGeometry.parse(LARGE[0])
     for name in MAPS:
         chosen = getattr(choice, name).__wrapped__
-        assert chosen(geometry, torch.float32, "cpu", None) is getattr(rows if intel else windows, name)
+        assert chosen(geometry, torch.float32, "cpu", None) is getattr(windows if idle else rows, name)
         assert chosen(geometry, torch.float64, "cpu", None) is getattr(rows, name)
         assert chosen(geometry, torch.float32, "cuda", None) is getattr(windows, name)
 
