@@ -19,22 +19,11 @@ from layers import LAYERS
 from torch.nn import functional as F
 
 from convverify.geometry import ConvGeometry
-from convverify.operator.kernels import (
-    choice,
-    columns,
-    depthwise,
-    pointwise,
-    rows,
-    scatter,
-    strips,
-    taps,
-    unfolded,
-    windows,
-)
+from convverify.operator.kernels import choice, closed_forms
 from convverify.operator.memory import PIECE
 
 RESULTS = Path(__file__).parent / "results"
-MODULES = (windows, columns, rows, pointwise, scatter, depthwise, strips, unfolded, taps)
+MODULES = tuple(module for module in choice.FORMULATIONS if module is not closed_forms)  # too slow, and never chosen
 MAPS = ("forward", "grad_input", "grad_weight")
 
 

@@ -14,7 +14,7 @@ from convverify import formulas, operator
 from convverify.geometry import ConvGeometry, GeometryError
 from convverify.operator import compute, kernels
 from convverify.operator.arrays import TorchArrays
-from convverify.operator.kernels import choice, closed_forms, product, rows, strips, taps, windows
+from convverify.operator.kernels import choice, closed_forms, depthwise, product, rows, taps, windows
 
 torch.set_num_threads(1)
 XP = TorchArrays()
@@ -26,14 +26,14 @@ PAIRS = [(m, name) for m in MODULES for name in MAPS if hasattr(MODULES[m], name
 
 @st.composite
 def geometries(draw, kind="columns"):
-    spatial = 2 if kind in ("columns", "strips", "unfolded") else draw(st.sampled_from((1, 2, 2, 3)))
+    spatial = 2 if kind in ("columns", "unfolded") else draw(st.sampled_from((1, 2, 2, 3)))
 
     def sizes(low, high):
         return draw(st.tuples(*[st.integers(low, high)] * spatial))
 
     groups = draw(st.integers(1, 3))
     channels = [groups * draw(st.integers(1, 3)) for _ in range(2)]
-    if kind in ("depthwise", "strips"):
+    if kind == "depthwise":
         groups = draw(st.integers(2, 4))
         channels = [groups, groups]
     elif kind in ("windows", "scatter", "pointwise"):
@@ -140,9 +140,9 @@ def test_not_finite_reaches_its_field_only(text):
                 operand[place] = value
                 arguments = (first, second, None, geometry) if name == "forward" else (first, second, geometry)
                 actual = getattr(compute, name)(*arguments)
-                # the formula multiplies the zeros of the padding too, `strips` as the sum over taps what exists
+                # the formula multiplies the zeros of the padding too, `depthwise` as the sum over taps what exists
                 kernel = getattr(choice, name)(geometry, torch.float32, "cpu", None)
-                if kernel is getattr(strips, name, None):
+                if kernel is depthwise.grad_weight:
                     expected = taps.grad_weight(geometry, first, second, torch.contiguous_format, 1 << 20)
                 else:
                     expected = getattr(formulas, name)(XP, geometry, first, second)

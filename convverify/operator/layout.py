@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-# The dtypes for which torch keeps channels-last in three dimensions on the CPU: those that oneDNN does.
-_IN_THREE_DIMENSIONS = (torch.float32, torch.bfloat16, torch.complex64)
 
 
 def is_channels_last(tensor: Tensor) -> bool:
@@ -22,6 +22,14 @@ def result_format(first: Tensor, second: Tensor) -> torch.memory_format:
     """The memory format of the map's result for these two operands."""
     if not (is_channels_last(first) or is_channels_last(second)):
         return torch.contiguous_format
-    if first.dim() == 5 and first.device.type != "cuda" and first.dtype not in _IN_THREE_DIMENSIONS:
+    if first.dim() == 5 and first.device.type != "cuda" and not _keeps_three_dimensions(first.dtype):
         return torch.contiguous_format
     return _CHANNELS_LAST[first.dim()]
+
+
+@lru_cache(maxsize=16)
+def _keeps_three_dimensions(dtype: torch.dtype) -> bool:
+    """Whether torch keeps channels-last in three dimensions on this processor: where oneDNN does the convolution."""
+    if dtype is torch.bfloat16:
+        return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype in (torch.float32, torch.complex64)

@@ -18,7 +18,6 @@ from convverify.operator.kernels import (
     pointwise,
     rows,
     scatter,
-    strips,
     taps,
     unfolded,
     windows,
@@ -29,7 +28,7 @@ Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tens
 
 # All that may run, each traced by theorem PRG-2: a module has a formulation of each map that it has by name.
 FORMULATIONS: tuple[ModuleType, ...] = (
-    closed_forms, columns, depthwise, pointwise, rows, scatter, strips, taps, unfolded, windows
+    closed_forms, columns, depthwise, pointwise, rows, scatter, taps, unfolded, windows
 )  # fmt: skip
 
 # Shorter rows of the kernel with channels last are copied slower than columns with channels first.
@@ -72,9 +71,7 @@ def grad_input(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed:
 @lru_cache(maxsize=1024)
 def grad_weight(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the weight."""
-    module: ModuleType = _dense(geometry, dtype, device)
-    if depthwise.applies(geometry):
-        module = strips if strips.applies(geometry) else columns
+    module: ModuleType = depthwise if depthwise.applies(geometry) else _dense(geometry, dtype, device)
     return _within(module, geometry, dtype, allowed).grad_weight  # type: ignore[no-any-return]
 
 

@@ -1,13 +1,14 @@
 """As many groups as input and output channels: a sum over the kernel's taps, each a scaled shift.
 
 A tap is a range of rows and columns of the plane as it stands, times one number a channel; the first is
-written, the others are added to it. `shifts` says which.
+written, the others are added to it. `shifts` says which. The weight's gradient multiplies the same ranges with
+grad_output.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from convverify.operator.kernels.shifts import Sum, Term
 
 # Bytes of one operand of an addition: small enough for the caches, and large enough to outweigh the call.
 BLOCK = 1 << 19
-
-Block = tuple[slice, slice]
+# Taps whose products are added up side by side.
+TAPS = 9
 
 
 def applies(geometry: ConvGeometry) -> bool:
@@ -32,7 +33,7 @@ def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_f
     """The output; scratch of a few blocks."""
     output = x.new_empty(geometry.output_shape).contiguous(memory_format=format)
     total, scratch = shifts.of_forward(geometry, x.element_size()), _Scratch()
-    for block in _blocks(geometry, x.element_size(), limit):
+    for block in itertools.product(*_cuts(geometry, x.element_size(), limit // 4)):
         part = x[block]
         scratch.read({phase: _phase(part, geometry, phase).contiguous() for phase in total.sources})
         _write(output[block], total, scratch, _weights(k, block))
@@ -44,12 +45,42 @@ def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memor
     """The gradient with respect to the input, a phase at a time."""
     result = g.new_empty(geometry.input_shape).contiguous(memory_format=format)
     totals, scratch = shifts.of_grad_input(geometry, g.element_size()), _Scratch()
-    for block in _blocks(geometry, g.element_size(), limit):
+    for block in itertools.product(*_cuts(geometry, g.element_size(), limit // 4)):
         scratch.read({(): g[block].contiguous()})
         weights = _weights(k, block)
         for total in totals:
             _write(_phase(result[block], geometry, total.phase), total, scratch, weights)
     return result
+
+
+def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memory_format,
+                limit: int) -> Tensor:  # fmt: skip
+    """The gradient with respect to the weight: a tap's products, added up over the images and then over the plane."""
+    result = x.new_zeros(geometry.weight_shape)
+    total, scratch = shifts.of_forward(geometry, x.element_size()), _Scratch()
+    images, channels = _cuts(geometry, x.element_size(), limit // TAPS)
+    memory = x.new_empty((TAPS, images[0].stop * channels[0].stop * math.prod(geometry.output_size)))
+    for first, own in itertools.product(range(0, len(total.terms), TAPS), channels):
+        terms = total.terms[first : first + TAPS]
+        products: list[Tensor] = []
+        for some in images:
+            scratch.read({phase: _phase(x[some, own], geometry, phase).contiguous() for phase in total.sources})
+            pairs = _pairs(terms, scratch, total.size, g[some, own].contiguous())
+            if some.start == 0:
+                products = [_like(one, part) for (one, _), part in zip(pairs, memory, strict=False)]
+            for product, pair in zip(products, pairs, strict=True):
+                if some.start == 0:
+                    torch.mul(*pair, out=product)
+                else:
+                    product[: pair[0].shape[0]].addcmul_(*pair)
+        for term, product in zip(terms, products, strict=True):
+            result.flatten(1)[own, term.tap] = product.sum((0, *range(2, product.dim())))
+    return result.contiguous(memory_format=format)
+
+
+def _pairs(terms: tuple[Term, ...], scratch: _Scratch, size: Sizes, g: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """What each tap multiplies: elements of the input and of grad_output."""
+    return [(scratch.elements(term, size), g if term.positions is None else g[term.positions]) for term in terms]
 
 
 class _Scratch:
@@ -109,21 +140,24 @@ def _phase(x: Tensor, geometry: ConvGeometry, phase: Sizes) -> Tensor:
     return x if max(geometry.stride) == 1 else x[(..., *steps)]
 
 
-def _weights(k: Tensor, block: Block) -> tuple[Tensor, ...]:
+def _weights(k: Tensor, block: tuple[slice, slice]) -> tuple[Tensor, ...]:
     """The weights of the taps, each `[channels, 1, ...]`."""
     own = k.flatten(1)[block[1]]
     return own.reshape(*own.shape, *(1,) * (k.dim() - 2)).unbind(1)
 
 
-def _blocks(geometry: ConvGeometry, itemsize: int, limit: int) -> Iterator[Block]:
-    """Images and channels whose planes together take about a block."""
+def _cuts(geometry: ConvGeometry, itemsize: int, limit: int) -> tuple[list[slice], list[slice]]:
+    """The images and the channels, so many at a time that their planes together take about a block."""
     phase = math.prod(geometry.input_size) // math.prod(geometry.stride)
-    planes = min(BLOCK, limit // 4) // (itemsize * max(1, phase, math.prod(geometry.output_size)))
-    own = channel_blocks(geometry, planes)
-    images = 1 if len(own) > 1 else max(1, planes // geometry.in_channels)
-    for first in range(0, geometry.batch, images):
-        for channels in own:
-            yield slice(first, min(first + images, geometry.batch)), channels
+    planes = min(BLOCK, limit) // (itemsize * max(1, phase, math.prod(geometry.output_size)))
+    channels = channel_blocks(geometry, planes)
+    images = 1 if len(channels) > 1 else max(1, planes // geometry.in_channels)
+    return [slice(n, min(n + images, geometry.batch)) for n in range(0, geometry.batch, images)], channels
+
+
+def _like(pattern: Tensor, memory: Tensor) -> Tensor:
+    """The beginning of some memory in the shape of `pattern`."""
+    return memory[: pattern.numel()].view(pattern.shape)
 
 
 def channel_blocks(geometry: ConvGeometry, most: int) -> list[slice]:
