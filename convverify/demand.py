@@ -40,7 +40,7 @@ class Demand:
     where: Callable[[ConvCase], bool] = lambda case: True
     autocast: bool = False
     weight: float = 1.0
-    least: int = 6
+    least: int = 5
 
     def takes(self, case: ConvCase) -> bool:
         """Whether the property can use the case: one with a bias only if it wants any.

@@ -13,14 +13,12 @@ from dataclasses import replace
 
 import torch
 import torch._functorch.config as functorch_config
-from hypothesis import Phase
 
 from convverify import process_state
 from convverify.adapting import adapt
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.diagnosis import behaves_like, read_back
-from convverify.drawing import draw, shrink
 from convverify.examine import Finding, Kind, examine, excused, time_limit
 from convverify.geometry import ConvGeometry
 from convverify.listing import at, given
@@ -28,11 +26,13 @@ from convverify.pace import Clock, Pace
 from convverify.plan import Plan
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result
-from convverify.strategies import cases
+from convverify.shrinking import shrink
+from convverify.strategies import sampled_cases
 from convverify.tally import Tally, judged
 from convverify.target import OperatorHang
 
-MOST_REFUSED = 10  # tries after which, the time being up, no further case is looked for
+NOT_LONG = 0.1  # seconds of a case that a property may begin though its time is up, while it has too few
+MOST_REFUSED = 10  # tries beyond those wanted after which, the time being up, no further case is looked for
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300
 MOST_DIAGNOSED = 3
@@ -120,21 +120,21 @@ class _Verifier:
             self.pace.note(case, time.perf_counter() - case_started)
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
                 self.supported[case.geometry] = None
-            wanting = tally.live < least and tally.tried < MOST_REFUSED
+            wanting = tally.live < least and tally.tried < least + MOST_REFUSED
             return tally.failed is None and (wanting or self.clock() < deadline)
 
         for case in given(self.plan, prop, device):
             left = deadline - self.clock() if tally.cases else budget.case_seconds / 8
+            if tally.live < least:
+                left = max(left, NOT_LONG)
             if self.pace.predict(case) > left:
                 tally.too_slow += 1
             elif not check(case):
                 return tally
         if self.plan.case or self.plan.shapes or not prop.demand.products or prop.demand.large:
             return tally
-        examples = budget.examples * prop.demand.weight / (4 if self.failed else 1)
         for half in (f"{self.plan.seed}", f"secret {self.plan.secret_seed}"):
-            strategy = cases(prop.demand, self.plan.op.domain, device)
-            draw(strategy, math.ceil(examples / 2), f"{prop.name} {half}", check, (Phase.generate,))
+            all(map(check, self._drawn(prop, device, half)))  # until one says no
             enough = tally.live >= least or not tally.cases  # where all were rejected, more would be
             if tally.failed or (enough and self.clock() >= deadline):
                 break
@@ -143,6 +143,12 @@ class _Verifier:
                 if not check(case) and (tally.failed or tally.live >= least):
                     break
         return tally
+
+    def _drawn(self, prop: Property, device: str, half: str) -> Iterator[ConvCase]:
+        """Drawn cases, as many as the budget has for one half of the seed."""
+        examples = self.budget.examples * prop.demand.weight / (4 if self.failed else 1)
+        most = max(1, math.ceil(examples / 2))
+        return sampled_cases(prop.demand, self.plan.op.domain, device, f"{prop.name} {half}", most)
 
     def _called_otherwise(self) -> bool:
         """Whether it turns out now, after an error, how the operator is to be called; so it is from now on."""

@@ -6,7 +6,6 @@ Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, cont
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -15,24 +14,20 @@ from hypothesis import strategies as st
 from hypothesis.internal.conjecture import providers
 
 from convverify.case import ConvCase
+from convverify.choices import Choices, Sampled, Shrinkable, yes
 from convverify.demand import Demand
 from convverify.domain import Domain
 from convverify.geometry import ConvGeometry, Padding
 from convverify.layouts import LAYOUTS
 from convverify.values import DISTRIBUTIONS
 
+TRIES = 10  # for each case that is wanted
 _TILES = (7, 8, 9, 14, 15, 16, 17, 30, 31, 32, 33)
 _SCALES = {"float64": 150, "complex128": 150, "float32": 30, "complex64": 30, "bfloat16": 30, "float16": 2}
 ROLE_LAYOUTS = {
     "bias": ("contiguous", "sliced", "offset", "expanded"),
     **dict.fromkeys(("input", "weight", "grad_output"), (*LAYOUTS, "channels_last", "transposed", "batch_last")),
 }
-
-# Strategies are made once and kept: to make one takes longer than to draw from it.
-_integers = functools.cache(st.integers)
-_one_of = functools.cache(st.sampled_from)
-_BOOLEANS = st.booleans()
-_EXTRA = st.one_of(st.integers(0, 6), st.sampled_from(_TILES))
 
 if hasattr(providers, "_get_local_constants"):
     _NO_CONSTANTS = type(providers._local_constants)
@@ -50,22 +45,46 @@ def geometries(draw: st.DrawFn, products: int = 4000, strings: bool = False, spa
     """
     if products < 1 or spatial not in (1, 2, 3):
         raise ValueError(f"products={products} must be at least 1 and spatial={spatial} one of 1, 2, 3")
+    return _geometry(Shrinkable(draw), products, strings, spatial)
+
+
+@st.composite
+def cases(draw: st.DrawFn, demand: Demand, domain: Domain | None = None, device: str = "cpu") -> ConvCase:
+    """Cases as a property demands them, inside what an operator claims to support."""
+    case = _case(Shrinkable(draw), demand, domain, device)
+    if case is None:
+        reject()
+    return case
+
+
+def sampled_cases(demand: Demand, domain: Domain | None, device: str, seed: str, most: int) -> Iterator[ConvCase]:
+    """Different cases like those of `cases`, at most so many, and fewer where there are few; the same for a seed."""
+    choices, seen = Sampled(seed), set[ConvCase]()
+    for _ in range(TRIES * most):
+        case = _case(choices, demand, domain, device)
+        if case is not None and case not in seen:
+            seen.add(case)
+            yield case
+        if len(seen) == most:
+            return
+
+
+def _geometry(choices: Choices, products: int, strings: bool, spatial: int) -> ConvGeometry:
     tiny = products <= 200
-    batch = draw(_integers(1, 2 if tiny else 3))
-    groups = draw(_integers(1, 2 if tiny else 4))
-    if not draw(_BOOLEANS):
+    batch = choices.integer(1, 2 if tiny else 3)
+    groups = choices.integer(1, 2 if tiny else 4)
+    if not yes(choices):
         groups = 1
-    per_group = _integers(1, 2 if tiny else 4)
-    channels = [draw(per_group), draw(per_group)]
-    kernel = _alike_or_each(draw, _integers(1, 2 if tiny else 5), spatial)
-    stride = _plain_or_each(draw, _integers(1, 4), spatial)
-    dilation = _plain_or_each(draw, _integers(1, 2 if tiny else 4), spatial)
-    padding: Padding = _alike_or_each(draw, _integers(0, 2 if tiny else 6), spatial)
+    channels = [choices.integer(1, 2 if tiny else 4) for _ in range(2)]
+    kernel = _alike_or_each(choices, 1, 2 if tiny else 5, spatial)
+    stride = _plain_or_each(choices, 1, 4, spatial)
+    dilation = _plain_or_each(choices, 1, 2 if tiny else 4, spatial)
+    padding: Padding = _alike_or_each(choices, 0, 2 if tiny else 6, spatial)
     if strings:
-        padding = (padding, "same", "valid")[draw(_integers(0, 2))]
+        padding = choices.one_of((padding, "same", "valid"))
     if padding == "same":
         stride = (1,) * spatial
-    extra = _each(draw, _integers(0, 3 if tiny else 6) if products < 1000 else _EXTRA, spatial)
+    extra = [_extra(choices, products) for _ in range(spatial)]
     pads = ConvGeometry(1, 1, 1, (9999,) * spatial, kernel, stride, padding, dilation).pads
     sizes = [batch, *channels, *extra]
     while True:
@@ -81,47 +100,31 @@ def geometries(draw: st.DrawFn, products: int = 4000, strings: bool = False, spa
         sizes[largest] = max(int(largest < 3), sizes[largest] // 2)
 
 
-_geometries = functools.cache(geometries)
-
-
-@st.composite
-def cases(draw: st.DrawFn, demand: Demand, domain: Domain | None = None, device: str = "cpu") -> ConvCase:
-    """Cases as a property demands them, inside what an operator claims to support."""
+def _case(choices: Choices, demand: Demand, domain: Domain | None, device: str) -> ConvCase | None:
+    """A case; None where it fits neither the domain nor the demand."""
     case = ConvCase(
-        draw(_geometries(demand.products or 200, demand.strings)),
-        bias=demand.bias and draw(_BOOLEANS),
-        dtype=draw(_one_of(demand.dtypes)),
+        _geometry(choices, demand.products or 200, demand.strings, 2),
+        bias=demand.bias and yes(choices),
+        dtype=choices.one_of(demand.dtypes),
         device=device,
-        values=draw(_one_of(demand.values)),
-        layout=draw(layouts(demand.operand_layouts)),
-        seed=draw(_integers(0, 2**20)),
+        values=choices.one_of(demand.values),
+        layout=layout_text({role: choices.one_of(ROLE_LAYOUTS[role]) for role in demand.operand_layouts}),
+        seed=choices.integer(0, 2**20),
     )
     if case.layout != "contiguous" and not case.bias:
         case = replace(case, layout=_without_bias(case.layout))
     fitted = case if domain is None else domain.fit(case)
     if fitted is None:
-        reject()
+        return None
     if DISTRIBUTIONS[fitted.values].scaled:  # in the range of the dtype that the domain allows
-        fitted = replace(fitted, scale=draw(scales(fitted.dtype)))
-    if not demand.takes(fitted):
-        reject()
-    return fitted
+        fitted = replace(fitted, scale=_scale(choices, fitted.dtype))
+    return fitted if demand.takes(fitted) else None
 
 
-@functools.cache
-def scales(dtype: str) -> st.SearchStrategy[int]:
-    """Powers of two by which all operands may be multiplied without leaving the dtype's range."""
+def _scale(choices: Choices, dtype: str) -> int:
+    """A power of two by which all operands may be multiplied without leaving the dtype's range."""
     limit = _SCALES.get(dtype, 0)  # integers are not scaled
-    return st.one_of(st.just(0), st.integers(-limit, limit))
-
-
-@functools.cache
-def layouts(roles: tuple[str, ...]) -> st.SearchStrategy[str]:
-    """Layouts of the named operands, in the text form of `ConvCase.layout`."""
-    if not roles:
-        return st.just("contiguous")
-    each = st.tuples(*(st.sampled_from(ROLE_LAYOUTS[role]) for role in roles))
-    return each.map(lambda chosen: layout_text(dict(zip(roles, chosen, strict=True))))
+    return choices.integer(-limit, limit) if yes(choices) else 0
 
 
 def layout_text(layout_of: Mapping[str, str]) -> str:
@@ -192,20 +195,27 @@ def _down(value: int, least: int) -> st.SearchStrategy[int]:
     return st.sampled_from(sorted({step for step in steps if least <= step <= value}))
 
 
-def _each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tuple[int, ...]:
-    return tuple(draw(strategy) for _ in range(spatial))
+def _extra(choices: Choices, products: int) -> int:
+    """By how much an image is larger than it must be; also to sizes around those of tiles."""
+    if products < 1000:
+        return choices.integer(0, 3 if products <= 200 else 6)
+    return choices.one_of(_TILES) if yes(choices) else choices.integer(0, 6)
 
 
-def _alike_or_each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tuple[int, ...]:
+def _each(choices: Choices, low: int, high: int, spatial: int) -> tuple[int, ...]:
+    return tuple(choices.integer(low, high) for _ in range(spatial))
+
+
+def _alike_or_each(choices: Choices, low: int, high: int, spatial: int) -> tuple[int, ...]:
     """One size for every axis in a third of the draws: what is square has paths of its own."""
-    sizes = _each(draw, strategy, spatial)
-    return sizes[:1] * spatial if draw(_integers(0, 2)) == 2 else sizes
+    sizes = _each(choices, low, high, spatial)
+    return sizes[:1] * spatial if choices.integer(0, 2) == 2 else sizes
 
 
-def _plain_or_each(draw: st.DrawFn, strategy: st.SearchStrategy[int], spatial: int) -> tuple[int, ...]:
+def _plain_or_each(choices: Choices, low: int, high: int, spatial: int) -> tuple[int, ...]:
     """All ones in half of the draws: what is neither strided nor dilated has paths of its own."""
-    sizes = _each(draw, strategy, spatial)
-    return (1,) * spatial if draw(_BOOLEANS) else sizes
+    sizes = _each(choices, low, high, spatial)
+    return (1,) * spatial if yes(choices) else sizes
 
 
 def _without_bias(layout: str) -> str:

@@ -11,7 +11,7 @@ from convverify.demand import Demand
 from convverify.domain import Domain
 from convverify.geometry import ConvGeometry
 from convverify.layouts import LAYOUTS
-from convverify.strategies import cases, geometries, layouts, no_foreign_constants, smaller_cases
+from convverify.strategies import cases, geometries, no_foreign_constants, sampled_cases, smaller_cases
 from convverify.values import DISTRIBUTIONS
 
 SIMPLEST = ConvGeometry.parse("n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1")
@@ -156,8 +156,28 @@ def test_declared_dtype_replaces_ordinary_ones_but_no_special_one():
         drawn(cases(Demand(dtypes=("complex64",)), domain), 50)
 
 
-def test_layouts_of_nothing_are_contiguous():
-    assert drawn(layouts(()), 5) == ["contiguous"]
+def test_sampled_cases_are_as_the_strategy_draws_them():
+    found = list(sampled_cases(FULL, None, "cpu", "some seed", 500))
+    assert len(set(found)) == 500
+    assert found == list(sampled_cases(FULL, None, "cpu", "some seed", 500))
+    assert found[:20] != list(sampled_cases(FULL, None, "cpu", "another", 20))
+    assert {case.dtype for case in found} == set(FULL.dtypes)
+    assert {case.values for case in found} == set(DISTRIBUTIONS)
+    assert {layout for case in found for layout in case.layouts.values()} >= set(LAYOUTS) - {"contiguous"}
+    assert all(FULL.takes(case) for case in found)
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_corner_is_reached_by_sampling(name: str):
+    assert any(CORNERS[name](case.geometry) for case in sampled_cases(Demand(), None, "cpu", "corners", 1500))
+
+
+def test_sampling_stays_in_the_domain_and_ends_where_there_is_nothing():
+    domain = Domain.parse("square, stride<=2, dilation=1, groups=1, kernel=1|3, no bias")
+    found = list(sampled_cases(Demand(where=lambda case: case.geometry.batch > 1), domain, "cpu", "", 100))
+    assert len(found) == 100
+    assert all(domain.allows(case) and case.geometry.batch > 1 for case in found)
+    assert not list(sampled_cases(Demand(where=lambda case: False), None, "cpu", "", 100))
 
 
 BIG = ConvCase.parse(
@@ -216,9 +236,10 @@ def test_draws_do_not_depend_on_what_else_is_imported(tmp_path, monkeypatch: pyt
 
 def test_scales_stay_in_the_range_of_the_dtype():
     for dtype, limit in strategies._SCALES.items():
-        found = drawn(strategies.scales(dtype), 100)
+        demand = Demand(dtypes=(dtype,), values=("bell",))
+        found = {case.scale for case in sampled_cases(demand, None, "cpu", "scales", 200)}
         assert max(map(abs, found)) <= limit
-        assert 0 in found
+        assert {0, limit if limit < 10 else 0} <= found
 
 
 @pytest.mark.parametrize("name", CORNERS)

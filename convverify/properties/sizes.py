@@ -41,7 +41,7 @@ def _by_name(case: ConvCase) -> bool:
     "sizes",
     ("FW-ALL", "GI-ALL", "GW-ALL"),
     "tile_width",
-    Demand(thresholds=True, products=0, values=("integers", "large"), weight=6),
+    Demand(thresholds=True, products=0, values=("integers", "large"), weight=6, least=120),
 )
 def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Batch, channels, image, kernel, stride, dilation and padding, one at a time through many sizes: exact."""
@@ -50,7 +50,7 @@ def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare(
     "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "pointwise_stride_of_the_height",
-    Demand(combinations=True, products=0, values=("integers", "large"), weight=5),
+    Demand(combinations=True, products=0, values=("integers", "large"), weight=5, least=90),
 )  # fmt: skip
 def options_combine(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Any three kinds of kernel, stride, padding, dilation, channels, batch and image met together: exact."""
@@ -59,7 +59,7 @@ def options_combine(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare(
     "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "winograd_of_four_channels_odd_width",
-    Demand(usual=True, products=0, values=("integers", "large"), weight=5), refusal=Refusal.DECLARED,
+    Demand(usual=True, products=0, values=("integers", "large"), weight=5, least=60), refusal=Refusal.DECLARED,
 )  # fmt: skip
 def usual_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Layers as networks have them, on odd and even images, contiguous and in channels_last: exact, and undisturbed."""
@@ -69,7 +69,7 @@ def usual_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare(
     "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "terms_beyond_a_thousand",
-    Demand(products=3_000_000, values=("large", "bell"), large=True, weight=2.5),
+    Demand(products=3_000_000, values=("large", "bell"), large=True, weight=2.5, least=14),
 )  # fmt: skip
 def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Layers of many channels and pixels at once are exact, forward and backward."""

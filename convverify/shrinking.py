@@ -1,12 +1,13 @@
-"""Hypothesis at work: cases drawn until one will do, and a failing one shrunken."""
+"""Hypothesis at work: a failing case shrunken."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.strategies import SearchStrategy
 
 from convverify.case import ConvCase
 from convverify.examine import Finding, examine
@@ -23,33 +24,6 @@ _SETTINGS = settings(
 
 class _Stop(Exception):  # noqa: N818 - ends a Hypothesis run early
     pass
-
-
-def draw(
-    strategy: hypothesis.strategies.SearchStrategy[ConvCase], examples: int, seed: str,
-    check: Callable[[ConvCase], bool], phases: Sequence[Phase],
-) -> None:  # fmt: skip
-    """Draw cases until `check` says no; with the shrink phase, Hypothesis then draws ever simpler ones."""
-    stopped = False
-
-    @hypothesis.seed(seed)
-    @settings(_SETTINGS, max_examples=max(1, examples), phases=phases)
-    @hypothesis.given(strategy)
-    def trial(case: ConvCase) -> None:
-        nonlocal stopped
-        if stopped:
-            raise _Stop
-        try:
-            going_on = check(case)
-        except _Stop:
-            stopped = True
-            raise
-        if not going_on:
-            stopped = Phase.shrink not in phases
-            raise _Stop
-
-    with no_foreign_constants(), contextlib.suppress(Exception):  # what was found is in `check`'s own record
-        trial()
 
 
 def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float) -> tuple[ConvCase, Finding]:
@@ -76,7 +50,30 @@ def shrink(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds
 
     while True:  # from each smallest one on, until none is found that is smaller still
         before = best[0][0]
-        draw(smaller_cases(before), 150, f"shrink {case}", check, (Phase.generate, Phase.shrink))
+        _draw(smaller_cases(before), 150, f"shrink {case}", check)
         if best[0][0] is before or over():
             break
     return best[0]
+
+
+def _draw(strategy: SearchStrategy[ConvCase], examples: int, seed: str, check: Callable[[ConvCase], bool]) -> None:
+    """Draw cases until `check` says no, and then ever simpler ones."""
+    stopped = False
+
+    @hypothesis.seed(seed)
+    @settings(_SETTINGS, max_examples=examples, phases=(Phase.generate, Phase.shrink))
+    @hypothesis.given(strategy)
+    def trial(case: ConvCase) -> None:
+        nonlocal stopped
+        if stopped:
+            raise _Stop
+        try:
+            going_on = check(case)
+        except _Stop:
+            stopped = True
+            raise
+        if not going_on:
+            raise _Stop
+
+    with no_foreign_constants(), contextlib.suppress(Exception):  # what was found is in `check`'s own record
+        trial()

@@ -1,0 +1,61 @@
+"""Where the choices of a drawn case come from: Hypothesis, which can shrink them, or a generator, which is fast.
+
+One text draws a case from either. Hypothesis takes some milliseconds a case, longer than most operators do for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from hypothesis import strategies as st
+
+T = TypeVar("T")
+
+# Strategies are made once and kept: to make one takes longer than to draw from it.
+_integers = functools.cache(st.integers)
+_one_of = functools.cache(st.sampled_from)
+
+
+class Choices(Protocol):
+    """What a drawn case is made of; the first of several is the simplest."""
+
+    def integer(self, low: int, high: int) -> int:
+        """One of `low` to `high`, the ends included; the nearest to zero is the simplest."""
+
+    def one_of(self, options: Sequence[T]) -> T:
+        """One of these."""
+
+
+class Shrinkable:
+    """Choices that Hypothesis makes."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw = draw
+
+    def integer(self, low: int, high: int) -> int:
+        return self._draw(_integers(low, high))
+
+    def one_of(self, options: Sequence[T]) -> T:
+        chosen: T = self._draw(_one_of(tuple(options)))
+        return chosen
+
+
+class Sampled:
+    """Choices of a pseudorandom generator, all alike probable."""
+
+    def __init__(self, seed: str) -> None:
+        self._random = random.Random(seed)
+
+    def integer(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+    def one_of(self, options: Sequence[T]) -> T:
+        return self._random.choice(options)
+
+
+def yes(choices: Choices) -> bool:
+    """Yes or no, of which no is simpler."""
+    return choices.one_of((False, True))
