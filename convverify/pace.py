@@ -28,7 +28,7 @@ class Clock:
 
 
 class Pace:
-    """The least seconds that an operator has taken for each product, sample, pixel and channel pair.
+    """The least seconds that an operator has taken for each product, sample, pixel, position, and so on.
 
     An operator in plain loops takes its time for one of these; whichever it is, its least pace bounds from
     below what a larger case will take.
@@ -58,5 +58,6 @@ class Pace:
 
 
 def _measures(g: ConvGeometry) -> tuple[int, ...]:
-    pixels = g.batch * math.prod(g.output_size)
-    return g.products, g.batch, pixels, g.in_channels * g.out_channels // g.groups
+    positions = math.prod(g.output_size)
+    pairs = g.in_channels * g.out_channels // g.groups
+    return g.products, g.batch, g.batch * positions, positions, g.out_channels * positions, pairs

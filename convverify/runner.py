@@ -117,7 +117,8 @@ class _Verifier:
                 finding = Finding(Kind.UNSUPPORTED, f"called otherwise: {finding.message}")
             finding = self._beside_torch(prop, case, finding)
             tally.add(case, finding)
-            self.pace.note(case, time.perf_counter() - case_started)
+            if finding.kind not in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):  # what is refused takes no time
+                self.pace.note(case, time.perf_counter() - case_started)
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
                 self.supported[case.geometry] = None
             wanting = tally.live < least and tally.tried < least + MOST_REFUSED

@@ -28,3 +28,17 @@ def test_a_case_that_took_no_time_teaches_nothing():
     pace.note(SMALL, 0.05)
     pace.note(SMALL, 0.0)
     assert pace.predict(LARGE) > 60
+
+
+@pytest.mark.parametrize(
+    ("known", "fast"),
+    [
+        ("n1 c1->1 i9x9", "n66000 c1->1 i3x2"),  # loops over the positions of all samples at once
+        ("n1 c1->4 i9x9", "n9000 c1->1 i3x2"),  # and over output channels
+    ],
+)
+def test_a_fast_large_batch_does_not_hide_that_positions_are_slow(known: str, fast: str):
+    pace = Pace()
+    pace.note(ConvCase.parse(known + LINE), 0.01)
+    pace.note(ConvCase.parse(fast + LINE), 0.001)
+    assert pace.predict(ConvCase.parse("n1 c1->4 i300x300" + LINE)) > 1

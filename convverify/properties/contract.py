@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -158,6 +159,9 @@ def saved_operands_may_be_replaced(op: Target, case: ConvCase) -> Iterator[Equat
     yield from equations(case, Reference(case), {"output": seen.output, **seen.grads()})
 
 
+_MANY = 5000  # elements, beyond which implementations have another way
+
+
 def _copy(saved: Tensor) -> Tensor:
     return saved.detach().clone(memory_format=torch.contiguous_format)
 
@@ -175,6 +179,10 @@ def process_state_is_untouched(op: Target, case: ConvCase) -> Iterator[Equation]
         try:
             observe(op, case).grads()
             yield from _state_equations(before, "after a call")
+            larger = case.with_geometry(batch=1 + _MANY // math.prod(case.geometry.input_shape[1:]))
+            if op.domain.allows(larger):
+                observe(op, larger).grads()
+                yield from _state_equations(before, "after a call on a large batch")
             half = replace(case, dtype="bfloat16")
             if op.domain.allows(half):
                 with contextlib.suppress(OperatorError, Unsupported, Refuted):

@@ -46,6 +46,9 @@ def gradients_equal_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
 @declare("gradients", ("GI-1", "GW-3", "GB-1"), "frozen_weight_loses_grad_input", Demand(products=3000))
 def gradients_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Whichever of input, weight and bias require a gradient, exactly those get one, and the right one."""
+    larger = case.with_geometry(batch=4 + case.seed % 9)  # batches are taken in pieces
+    if case.seed % 2 and op.domain.allows(larger):
+        case = larger
     roles = [role for role in LEAVES if role != "bias" or case.bias]
     reference = Reference(case)
     for size in range(1, len(roles)):

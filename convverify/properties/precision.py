@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,7 +46,7 @@ def low_precision_is_within_rounding(op: Target, case: ConvCase) -> Iterator[Equ
 
 @declare(
     "precision", ("RB-1",), "half_precision_accumulator",
-    Demand(dtypes=("bfloat16", "float16"), products=300, weight=0.1, least=2), refusal=Refusal.ALLOWED,
+    Demand(dtypes=("bfloat16", "float16"), products=300, weight=0.1, least=4), refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def half_precision_sums_do_not_stall(op: Target, case: ConvCase) -> Iterator[Equation]:
     """In bfloat16 and float16 a sum of thousands of terms is theirs, nearly: it is accumulated in more bits.
@@ -97,7 +98,7 @@ def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
-    "precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3, least=3), direct=True
+    "precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3, least=4), direct=True
 )  # fmt: skip
 def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Of hundreds of terms and of images of many pixels, too, full-width odd integers lose no bit."""
@@ -117,8 +118,8 @@ def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterato
         raise Unsupported("it claims neither hundreds of channels, of samples nor of rows")
     for each in allowed:
         yield from _bits(op, each)
-    for dtype in ORDINARY:
-        if dtype != case.dtype and op.domain.allows(other := replace(image, dtype=dtype)):
+    for dtype, each in itertools.product(ORDINARY, long[:2]):
+        if dtype != case.dtype and op.domain.allows(other := replace(each, dtype=dtype)):
             with contextlib.suppress(Unsupported):
                 yield from _bits(op, other)
 

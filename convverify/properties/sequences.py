@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from convverify.case import ConvCase
 from convverify.comparison import Equation
@@ -128,11 +128,14 @@ def _changed_quietly(
     op: Target, case: ConvCase, quiet: Callable[[], contextlib.AbstractContextManager[Any]], mode: str, new: Reference
 ) -> Iterator[Equation]:
     leaves = observe(op, case, requires=()).leaves
+    if quiet is torch.no_grad:  # as a model in evaluation has them
+        leaves |= {role: nn.Parameter(leaf) for role, leaf in leaves.items() if role != "input"}
     with quiet():
         call(op, case, leaves)
     for how, reference in (("in place", new), ("through .data", Reference(case))):
         for role, leaf in leaves.items():
-            (leaf if how == "in place" else leaf.data).copy_(getattr(reference.operands, role))
+            with torch.no_grad():
+                (leaf if how == "in place" else leaf.data).copy_(getattr(reference.operands, role))
         with quiet():
             output = call(op, case, leaves)
         yield from _labelled(f"with values changed {how}, {mode}", equations(case, reference, {"output": output}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,14 +79,23 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
         marked = leaves["input"].clone()
         marked[index] = mark
         weight = leaves["weight"].clone()
-        if mark < 0 and _is_a_product_of_matrices(case):  # a channel that no filter sums
-            weight[:, index[1] % weight.shape[1]] = 0
+        if mark < 0 and _is_a_product_of_matrices(case):
+            _zero_out(weight, index, case.seed)
         output = call(op, case, {**leaves, "input": marked, "weight": weight})
         unit = torch.zeros_like(reference.x)
         unit[index] = 1
         products = reference.narrow(reference.maps.forward(unit, reference.wide(weight)))
         touched = reference.maps.forward(unit, torch.ones_like(reference.k)) != 0
         yield Equation("output that sums an infinity", output[touched], (products * mark)[touched])
+
+
+def _zero_out(weight: Tensor, index: tuple[int, ...], seed: int) -> None:
+    """Zero what all filters have for a channel, or one of several taps."""
+    if seed % 2 and weight[0, 0].numel() > 1 < weight.shape[1]:
+        tap: tuple[Any, ...] = (..., *_place(weight[0, 0], seed))
+        weight[tap] = 0
+    else:
+        weight[:, index[1] % weight.shape[1]] = 0
 
 
 def _is_a_product_of_matrices(case: ConvCase) -> bool:

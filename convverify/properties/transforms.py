@@ -5,12 +5,15 @@ None of it is part of the definition of a convolution: an operator may refuse, b
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
+from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 
@@ -145,7 +148,7 @@ def func_grad_is_backward(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("transforms", ("RB-1",), "autocast_bias_lost", replace(_REAL, autocast=True), refusal=Refusal.ALLOWED)
 def autocast_rounds_no_worse(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Under autocast to bfloat16 results are within bfloat16's rounding bound, also after the weight has changed."""
+    """Under autocast results are within bfloat16's rounding bound, also with a changed weight; float64 is kept."""
     with _autocast(case):
         seen = observe(op, case)
         found = {"output": seen.output, **seen.grads(seen.operands.grad_output.to(seen.output.dtype))}
@@ -163,6 +166,12 @@ def autocast_rounds_no_worse(op: Target, case: ConvCase) -> Iterator[Equation]:
                 f"{equation.what}{what} under autocast", equation.actual.float(), equation.expected, exact=False,
                 terms=int(slack) + 1, magnitude=equation.magnitude, norm=equation.norm * _COARSER,
             )  # fmt: skip
+    double = replace(case, dtype="float64", values="integers", scale=0)
+    if op.domain.allows(double):
+        with contextlib.suppress(Unsupported), _autocast(case):
+            output = observe(op, double).output
+            for equation in equations(double, Reference(double), {"output": output}):
+                yield replace(equation, what=f"{equation.what} in float64 under autocast")
 
 
 def _autocast(case: ConvCase) -> torch.autocast:
@@ -173,13 +182,13 @@ def _autocast(case: ConvCase) -> torch.autocast:
     "transforms",
     ("FW-1",),
     "fake_channels_wrong",
-    Demand(products=3000, weight=0.2, strings=True),
+    Demand(products=3000, weight=0.2, strings=True, least=12),
     refusal=Refusal.ALLOWED,
 )
 def fake_tensors_have_the_form(op: Target, case: ConvCase) -> Iterator[Equation]:
     """On fake tensors, and on the meta device, the operator returns shape and dtype of the output without data."""
     leaves, arguments = _plain(op, case), geometry_arguments(op, case)
-    with FakeTensorMode() as mode:
+    with FakeTensorMode() as mode, _short_refusals():
         fake = {role: mode.from_tensor(leaf) for role, leaf in leaves.items()}
         found = tensor(op(fake["input"], fake["weight"], fake.get("bias"), *arguments))
     yield Equation("shape of the output on fake tensors", tuple(found.shape), case.geometry.output_shape)
@@ -188,6 +197,11 @@ def fake_tensors_have_the_form(op: Target, case: ConvCase) -> Iterator[Equation]
     found = tensor(op(meta["input"], meta["weight"], meta.get("bias"), *arguments))
     yield Equation("shape of the output on the meta device", tuple(found.shape), case.geometry.output_shape)
     yield Equation("dtype of the output on the meta device", found.dtype, case.torch_dtype)
+
+
+def _short_refusals() -> contextlib.AbstractContextManager[Any]:
+    """Inside, torch refuses a real tensor among fake ones without printing all of it, which may take a minute."""
+    return mock.patch.object(fake_tensor, "render_call", return_value="a call", create=True)
 
 
 @declare(
