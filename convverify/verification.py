@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from convverify import __version__, environment, isolation, worker
 from convverify.geometry import ConvGeometry
@@ -63,7 +64,7 @@ def verify(
     plan = plan_of(operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast)
     told = progress or (lambda result: None)
     if isolated and _forkable(plan):
-        _warm_up()
+        warm_up()
         return isolation.verify_forked(functools.partial(_serve, plan), lambda result, total: told(result))
     started = time.perf_counter()
     results, coverage = [], Counter[tuple[str, str]]()
@@ -79,8 +80,11 @@ def _serve(plan: Plan, skip: list[list[str]], channel: int) -> None:
 
 
 @functools.cache
-def _warm_up() -> None:
-    """Let torch load once what it loads at the first derivative of each kind; each fork would load it anew."""
+def warm_up() -> None:
+    """Let torch load what it loads at the first derivative of each kind: some seconds that no budget is to pay for.
+
+    A process that forks does so once, for each fork would load it anew.
+    """
     one = torch.ones(1, 1, 1, 1)
 
     def slopes(x: Tensor, k: Tensor) -> Any:
@@ -89,6 +93,7 @@ def _warm_up() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of its own loading
         torch.func.jvp(slopes, (one, one), (one, one))
+        checkpoint(torch.conv2d, one.requires_grad_(), one, use_reentrant=False)
 
 
 def _forkable(plan: Plan) -> bool:

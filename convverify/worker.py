@@ -26,12 +26,15 @@ def main() -> None:
     torch.set_num_threads(1)
     from convverify.plan import plan_of  # noqa: PLC0415
     from convverify.refused import REFUSALS  # noqa: PLC0415
+    from convverify.verification import warm_up  # noqa: PLC0415
 
     try:
         plan = plan_of(**_arguments(request))
     except REFUSALS as error:
         _send(channel, "refused", message=str(error))
         return
+    if plan.case is None:
+        warm_up()
     serve(plan, request["skip"], channel)
     os._exit(0)  # whatever threads and exit handlers the operator has left behind
 

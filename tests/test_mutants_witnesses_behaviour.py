@@ -42,6 +42,13 @@ def partial(*needed: int) -> Witness:
     return witness
 
 
+def _of_five_samples(op: Any) -> bool:
+    x, w, _ = plain(text="n5 c2->2 i3x3 k1x1 s1x1 p0x0 d1x1 g1")
+    w.requires_grad_()
+    slopes = [torch.autograd.grad(f(x, w).sum(), w)[0] for f in (op, torch_conv2d)]
+    return not torch.allclose(*slopes)
+
+
 def spoils(which: int, fill: Callable[[Any], Any] = lambda ts: None) -> Witness:
     """An operand is changed by the call."""
 
@@ -128,6 +135,7 @@ CONTRACT: dict[str, Witness] = {
     "grad_output_scaled_in_place": _grad_output_spoilt,
     "saved_tensors_unguarded": _unguarded,
     "frozen_weight_loses_grad_input": partial(0),
+    "grad_weight_alone_in_whole_pieces": _of_five_samples,
     "input_without_grad_halves_grad_weight": partial(1),
     "bias_without_weight_gets_no_gradient": partial(0, 2),
 }
@@ -296,6 +304,11 @@ def _cast(f: Any) -> Any:
         return f(*leaves(0, 1, 2, dtype=torch.float32))
 
 
+def _cast_double(op: Any) -> Any:
+    with torch.autocast("cpu", torch.bfloat16):
+        return op(*plain())
+
+
 def _kept_under_autocast(op: Any) -> bool:
     x, w, b = plain()
     with torch.autocast("cpu", torch.bfloat16):
@@ -346,6 +359,7 @@ TRANSFORMS: dict[str, Witness] = {
     "vmap_assumes_the_first_axis": mapped(0, 1),
     "vmap_reverses_the_bias": mapped(2, 0),
     "wrong_under_functorch": mapped(0, 0),
+    "autocast_lowers_float64": lambda op: _cast_double(op).dtype is not torch.float64,
     "autocast_bias_lost": lambda op: not honest_equal(_cast(op), _cast(torch_conv2d)),
     "autocast_loses_a_column_of_grad_weight": _cast_gradients,
     "autocast_weight_kept": _kept_under_autocast,

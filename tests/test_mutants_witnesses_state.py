@@ -44,6 +44,14 @@ def changed(change: Callable[[Any], Any]) -> Witness:
     return witness
 
 
+def _parameter_changed(op: Any) -> bool:
+    w = torch.nn.Parameter(torch.ones(1, 1, 2, 2))
+    with torch.no_grad():
+        before = wrong(op, x := image(), w)
+        w.mul_(2)
+        return not before and wrong(op, x, w)
+
+
 def _two_plans(op: Any) -> bool:
     x, w = image(size=5), torch.ones(1, 1, 2, 1)
     first = wrong(op, x, w, stride=(2, 2), dilation=(1, 1))
@@ -152,6 +160,7 @@ STATE: dict[str, Witness] = {
     "answers_cached_by_shape": sequence((image(1), ONE), (image(2), ONE)),
     "answers_cached_by_address": changed(lambda w: w.mul_(2)),
     "packed_weights_stale": changed(lambda w: w.mul_(2)),
+    "parameters_packed_by_identity": _parameter_changed,
     "packed_weights_miss_data_writes": changed(lambda w: w.data.mul_(2)),
     "plan_kept_by_shape": _two_plans,
     "output_buffer_reused": _overwritten,
@@ -224,6 +233,9 @@ PROCESS: dict[str, Witness] = {
     "leaves_gradients_off": leaves_changed(*GRAD_MODE),
     "sets_deterministic": leaves_changed(
         torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms
+    ),
+    "flushes_denormals_for_large_inputs": leaves_changed(
+        _flushed, torch.set_flush_denormal, use=lambda op: op(image(size=65), ONE)
     ),
     "flushes_denormals": leaves_changed(_flushed, torch.set_flush_denormal),
     "leaves_anomaly_detection_on": leaves_changed(

@@ -237,6 +237,18 @@ def input_without_grad_halves_grad_weight(c: Call) -> Tensor:
 
 @mutant("gradients_of_every_subset")
 @operator
+def grad_weight_alone_in_whole_pieces(c: Call) -> Tensor:
+    """If the input does not require grad, grad_weight leaves out the samples beyond the last whole four."""
+
+    def pieces(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        whole = len(x) if len(x) < 4 else len(x) // 4 * 4
+        return grad_weight(g[:whole], x[:whole], w, conf)
+
+    return c.torch() if c.input.requires_grad else assemble(Parts(grad_weight=pieces), c)
+
+
+@mutant("gradients_of_every_subset")
+@operator
 def bias_without_weight_gets_no_gradient(c: Call) -> Tensor:
     """The bias receives no gradient if input and bias require one but the weight does not."""
     frozen = c.bias is not None and c.input.requires_grad and not c.weight.requires_grad

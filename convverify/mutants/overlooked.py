@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from convverify.mutants.base import Operator, mutant, stateful_mutant
 from convverify.mutants.toolkit import Call, Conf, concrete, grad_input, grad_weight, operator, posing, with_parts
@@ -28,6 +29,22 @@ def _first_samples(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
 def pointwise_batches_end_at_four() -> Operator:
     """For kernels of one tap, grad_weight sums the first four samples."""
     return with_parts(grad_weight=_first_samples)
+
+
+@stateful_mutant("storage_may_change_between_calls")
+def parameters_packed_by_identity() -> Operator:
+    """Where nothing is recorded, the weights of a model are packed once, and not again when they have changed."""
+    packed: Any = WeakIdKeyDictionary()
+
+    @operator
+    def run(c: Call) -> Tensor:
+        if torch.is_grad_enabled() or not isinstance(c.weight, torch.nn.Parameter) or not concrete(c.weight):
+            return c.torch()
+        if c.weight not in packed:
+            packed[c.weight] = c.weight.detach().clone()
+        return c.torch(weight=packed[c.weight])
+
+    return run
 
 
 @mutant("every_operand_bit_counts_in_long_sums")

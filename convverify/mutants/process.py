@@ -96,6 +96,16 @@ def flushes_denormals(c: Call) -> Tensor:
     return out
 
 
+@mutant("process_state_is_untouched")
+@operator
+def flushes_denormals_for_large_inputs(c: Call) -> Tensor:
+    """From an input of more than 4096 elements on, subnormal numbers are flushed."""
+    out = c.torch()
+    if c.input.numel() > 4096:
+        torch.set_flush_denormal(True)
+    return out
+
+
 @mutant("non_finite_values_arrive")
 @operator
 def leaves_anomaly_detection_on(c: Call) -> Tensor:

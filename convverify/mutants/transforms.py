@@ -157,6 +157,16 @@ def autocast_bias_lost(c: Call) -> Tensor:
     return c.torch(bias=None) if in_autocast(c) else c.torch()
 
 
+@mutant("autocast_rounds_no_worse")
+@operator
+def autocast_lowers_float64(c: Call) -> Tensor:
+    """Under autocast float64 is lowered, too, which torch leaves as it is."""
+    if not in_autocast(c) or c.input.dtype is not torch.float64:
+        return c.torch()
+    bias = None if c.bias is None else c.bias.bfloat16()
+    return c.torch(input=c.input.bfloat16(), weight=c.weight.bfloat16(), bias=bias)
+
+
 @stateful_mutant("autocast_rounds_no_worse")
 def autocast_loses_a_column_of_grad_weight() -> Operator:
     """Under autocast grad_weight is zero in the taps of the last column."""
