@@ -1,4 +1,4 @@
-"""How cases are drawn, and what they shrink to: Hypothesis strategies.
+"""How cases are drawn, by Hypothesis or by a generator, and what they shrink to.
 
 Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, contiguous, small integers.
 """

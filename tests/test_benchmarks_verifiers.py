@@ -49,11 +49,12 @@ def test_each_verifier_rejects_what_it_can_see(run):
         assert rejecting == expected | {"convverify quick"}
 
 
-def test_only_a_verifier_with_tolerances_may_blame_a_control(run):
+def test_no_control_is_blamed(run):
     _, rows, _ = run
-    blaming = {r["verifier"] for r in rows if r["operator"] in CONTROLS and r["verdict"] == "rejected"}
-    assert blaming <= {"OpInfo"}  # its samples are too large for its tolerances in float32 on some processors
-    assert {r["verdict"] for r in rows if r["operator"] in CONTROLS} <= {"accepted", "unsupported", "rejected"}
+    # OpInfo's tolerances are too narrow for its own samples on some processors: its false alarm, told as one
+    of_tolerance = [r for r in rows if r["verifier"] == "OpInfo" and "Tensor-likes are not close" in r["why"]]
+    verdicts = {r["verdict"] for r in rows if r["operator"] in CONTROLS and r not in of_tolerance}
+    assert verdicts == {"accepted", "unsupported"}
 
 
 def test_the_table_counts_the_rows(run, verifiers, report):

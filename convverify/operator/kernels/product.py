@@ -1,9 +1,9 @@
 """The matrix product that the formulations rest on: oneDNN's where it is the faster one, else torch.mm.
 
-torch.mm calls the BLAS that torch was built with, as a rule MKL, which uses AVX-512 on Intel's processors alone:
-on another's that has it, oneDNN's inner product reaches twice the rate in the same float32 arithmetic. Elsewhere
-torch.mm is as fast, and can add to what is there (`benchmarks/README.md`). Both follow the precision that the
-user set for matrix products.
+torch.mm calls the BLAS that torch was built with, as a rule MKL. On processors with AVX-512 that are not Intel's,
+oneDNN's inner product reaches twice its rate in the same float32 arithmetic; on the others measured torch.mm is as
+fast, and can add to what is there (`benchmarks/README.md`). Both follow the precision that the user set for matrix
+products.
 """
 
 from __future__ import annotations
