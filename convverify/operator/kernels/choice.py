@@ -123,7 +123,8 @@ def _smallest_piece(module: ModuleType, geometry: ConvGeometry) -> int:
     if module is pointwise:
         return max(images)
     if module is depthwise:
-        return 4 * max(images)
+        planes = max(4 * geometry.in_channels, depthwise.TAPS + 4)  # of one channel, for the gradient of its weight
+        return planes * max(images) // geometry.in_channels
     read = [channels * math.prod(geometry.kernel_size) * math.prod(positions[1:])
             for channels, _, positions in sides]  # fmt: skip
     return max(images) + max(read)

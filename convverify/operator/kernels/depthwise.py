@@ -66,13 +66,12 @@ def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memo
         for some in images:
             scratch.read({phase: _phase(x[some, own], geometry, phase).contiguous() for phase in total.sources})
             pairs = _pairs(terms, scratch, total.size, g[some, own].contiguous())
-            if some.start == 0:
-                products = [_like(one, part) for (one, _), part in zip(pairs, memory, strict=False)]
+            if not products:
+                parts = [_like(one, part) for (one, _), part in zip(pairs, memory, strict=False)]
+                products = [torch.mul(*pair, out=part) for pair, part in zip(pairs, parts, strict=True)]
+                continue
             for product, pair in zip(products, pairs, strict=True):
-                if some.start == 0:
-                    torch.mul(*pair, out=product)
-                else:
-                    product[: pair[0].shape[0]].addcmul_(*pair)
+                product[: pair[0].shape[0]].addcmul_(*pair)
         for term, product in zip(terms, products, strict=True):
             result.flatten(1)[own, term.tap] = product.sum((0, *range(2, product.dim())))
     return result.contiguous(memory_format=format)
