@@ -52,7 +52,7 @@ def entry(name: str, kind: str, budget: str, seed: int, fail_fast: bool) -> Entr
     else:
         control = next(c for c in CONTROLS if c.name == name)
         operator, domain, description = control.make(), control.domain, control.style
-    run = verify(operator, budget, seed=seed, domain=domain, name=name, secret_seed=seed, fail_fast=fail_fast)
+    run = verify(operator, budget, seed=seed, domain=domain, name=name, secret_seed=seed, fail_fast=fail_fast, jobs=1)
     return _entry(name, description, run)
 
 

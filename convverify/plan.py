@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from convverify.budget import BUDGETS, Budget
 from convverify.case import ConvCase
@@ -14,6 +15,7 @@ from convverify.properties.base import Property
 from convverify.target import Target, load
 
 LAYER_PRODUCTS = 50_000
+MOST_JOBS = 2  # side by side, where no number is asked for
 
 
 @dataclass
@@ -29,11 +31,17 @@ class Plan:
     shapes: tuple[ConvGeometry, ...] = ()
     fail_fast: bool = False
     case: ConvCase | None = None
+    jobs: int = 1
     watch: Callable[[Property, ConvCase], None] = lambda prop, case: None
+
+    @property
+    def turns(self) -> tuple[tuple[Property, str], ...]:
+        """What is to be checked, in order: each property on each device."""
+        return tuple((prop, device) for device in self.devices for prop in self.properties)
 
 
 class ChoiceError(ValueError):
-    """A budget or a device that is none."""
+    """A budget, a device or a number of jobs that is none."""
 
 
 def plan_of(
@@ -48,8 +56,11 @@ def plan_of(
     secret_seed: int | None = None,
     fail_fast: bool = False,
     case: str = "",
+    jobs: int | None = None,
 ) -> Plan:
     """The plan that these choices mean; `case` is the line of a single one to check.
+
+    Without a number of `jobs` there are as many as cores, two at most.
 
     Raises:
         TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
@@ -61,11 +72,21 @@ def plan_of(
     else:
         op = operator if isinstance(operator, Target) else Target(operator, name, domain or "")
     secret = secrets.randbits(31) if secret_seed is None else secret_seed
-    return Plan(
+    plan = Plan(
         op, BUDGETS[budget], devices(device), seed, secret,
         tuple(map(named, properties)) or catalogue(BUDGETS[budget], bool(shapes)), tuple(shapes), fail_fast,
         ConvCase.parse(case) if case else None,
     )  # fmt: skip
+    return replace(plan, jobs=min(len(plan.turns), _jobs(jobs)))
+
+
+def _jobs(asked: int | None) -> int:
+    if asked is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(MOST_JOBS, cores)
+    if asked < 1:
+        raise ChoiceError(f"jobs={asked} must be at least 1")
+    return asked
 
 
 def catalogue(budget: Budget, layers: bool = False) -> tuple[Property, ...]:

@@ -7,7 +7,7 @@ The fields are described in `docs/report-schema.md`; `SCHEMA_VERSION` changes wh
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -79,6 +79,11 @@ class Result:
     established: str = ""
     miss_probability: float | None = None
     counterexample: Counterexample | None = None
+
+    def excused(self) -> Result:
+        """The failure of what only direct sums need to hold, of an operator that rounds elsewhere."""
+        why = f"holds for direct summation only, and this operator rounds elsewhere: {self.reason}"
+        return replace(self, outcome=Outcome.INEXACT, reason=why, counterexample=None)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import random
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import accumulate
 
 import torch
 import torch._functorch.config as functorch_config
@@ -39,17 +40,15 @@ MOST_DIAGNOSED = 3
 
 
 def execute(
-    plan: Plan, coverage: Counter[tuple[str, str]], skip: Set[tuple[str, str]] = frozenset()
+    plan: Plan, coverage: Counter[tuple[str, str]], turns: Iterable[int] | None = None
 ) -> Iterator[Result]:
-    """The results of a plan, one by one, but for the (property, device) pairs in `skip`."""
+    """The results of a plan, one by one: all of them, or those whose numbers among `plan.turns` come along."""
     with process_state.kept(), _quiet(), _retaining():
         torch.set_num_threads(1)  # several threads on shared cores make small convolutions many times slower
         verifier = _Verifier(plan, coverage)
-        for device in plan.devices:
-            for prop in plan.properties:
-                process_state.restore(verifier.pristine)
-                if (prop.name, device) not in skip:
-                    yield verifier.result(prop, device)
+        for turn in range(len(plan.turns)) if turns is None else turns:
+            process_state.restore(verifier.pristine)
+            yield verifier.result(turn)
 
 
 def blank(prop: Property, device: str) -> Result:
@@ -65,7 +64,8 @@ class _Verifier:
         self.budget = plan.budget
         self.clock = Clock()
         self.finish = plan.budget.seconds * len(plan.devices)
-        self.weight_left = sum(p.demand.weight for p in plan.properties) * len(plan.devices)
+        weights = [prop.demand.weight for prop, _ in plan.turns]
+        self.weights_left = list(accumulate(reversed(weights)))[::-1]  # of each turn, and all that follow
         self.failed = self.stopped = ""
         self.inexact = self.asked = False
         self.diagnosed = 0
@@ -75,15 +75,16 @@ class _Verifier:
         self.pristine = process_state.process_state()
         self.supported: dict[ConvGeometry, None] = {}
 
-    def result(self, prop: Property, device: str) -> Result:
+    def result(self, turn: int) -> Result:
         """The result of one property; NOT_RUN where the device is absent or the run was stopped."""
+        prop, device = self.plan.turns[turn]
         unrun = blank(prop, device)
         reason = self.stopped or ("" if _present(device) else f"there is no {device} device here")
         if reason:
             return replace(unrun, reason=reason)
         started, begun = self.clock(), time.perf_counter()
-        share = max(0.02, 1.5 * (self.finish - started) * prop.demand.weight / self.weight_left)
-        self.weight_left = max(1e-9, self.weight_left - prop.demand.weight)
+        left = self.plan.jobs * (self.finish - started)
+        share = max(0.02, 1.5 * left * prop.demand.weight / self.weights_left[turn])
         tally = self._run(prop, device, started + share)
         self.coverage.update(tally.coverage)
         result = judged(unrun, tally, prop, self.inexact)

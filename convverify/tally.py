@@ -67,11 +67,9 @@ def judged(unrun: Result, tally: Tally, prop: Property, inexact: bool) -> Result
     reason = tally.unsupported.most_common(1)[0][0] if tally.unsupported else ""
     if tally.failed is not None:
         finding = tally.failed[1]
-        if prop.direct and inexact:
-            why = f"holds for direct summation only, and this operator rounds elsewhere: {finding.message}"
-            return replace(counted, outcome=Outcome.INEXACT, reason=why)
         broke = finding.kind in (Kind.ERROR, Kind.HANG)
-        return replace(counted, outcome=Outcome.ERRORED if broke else Outcome.FALSIFIED, reason=finding.message)
+        failed = replace(counted, outcome=Outcome.ERRORED if broke else Outcome.FALSIFIED, reason=finding.message)
+        return failed.excused() if prop.direct and inexact else failed
     if not tally.cases and unsupported:
         return replace(counted, outcome=Outcome.UNSUPPORTED, reason=reason)
     if not tally.cases and not tally.too_slow:

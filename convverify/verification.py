@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,6 +36,7 @@ def verify(
     secret_seed: int | None = None,
     fail_fast: bool = False,
     isolated: bool = True,
+    jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Verify a convolution operator.
@@ -56,27 +57,31 @@ def verify(
         isolated: verify in a fork of this process, which the operator may crash, hang or end, and whose state
             it may change, without harm. Where nothing can be forked (no `os.fork`, or CUDA in use), and where
             this is False, the operator runs in this process.
+        jobs: how many forks share the work; as many as there are cores, two at most, where none are asked for.
         progress: called with each result as it comes.
 
     Raises:
         TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
     """
-    plan = plan_of(operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast)
+    plan = plan_of(
+        operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast, jobs=jobs
+    )
     told = progress or (lambda result: None)
-    if isolated and _forkable(plan):
+    if isolated and worker.forkable(plan):
         warm_up()
-        return isolation.verify_forked(functools.partial(_serve, plan), lambda result, total: told(result))
+        serve = functools.partial(_serve, plan)
+        return isolation.verify_forked(serve, worker.described(plan), plan.jobs, lambda result, total: told(result))
     started = time.perf_counter()
     results, coverage = [], Counter[tuple[str, str]]()
-    for result in execute(plan, coverage):
+    for result in execute(replace(plan, jobs=1), coverage):
         results.append(result)
         told(result)
     return _run_of(plan, results, coverage, time.perf_counter() - started)
 
 
-def _serve(plan: Plan, skip: list[list[str]], channel: int) -> None:
+def _serve(plan: Plan, turns: Iterable[int], channel: int) -> None:
     torch.set_num_threads(1)  # before anything is computed: a fork has none of its parent's threads
-    worker.serve(plan, skip, channel)
+    worker.serve(plan, turns, channel)
 
 
 @functools.cache
@@ -94,12 +99,6 @@ def warm_up() -> None:
         warnings.simplefilter("ignore")  # torch warns of its own loading
         torch.func.jvp(slopes, (one, one), (one, one))
         checkpoint(torch.conv2d, one.requires_grad_(), one, use_reentrant=False)
-
-
-def _forkable(plan: Plan) -> bool:
-    """Whether a fork can do what is planned; CUDA cannot be used on both sides of one."""
-    on_cuda = "cuda" in plan.devices and torch.cuda.is_available()
-    return hasattr(os, "fork") and not on_cuda and not torch.cuda.is_initialized()
 
 
 def _run_of(plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float) -> Run:

@@ -1,5 +1,6 @@
-"""The worker of `convverify.isolation`: reads a request from stdin, writes results to a pipe.
+"""The worker of `convverify.isolation`: reads a request from stdin, writes messages to a pipe.
 
+It loads torch and the target, and has forks of itself, which need not load them again, do what is asked for.
 Run as `python -m convverify.worker FD`; not meant to be run by hand.
 """
 
@@ -8,10 +9,13 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 
@@ -35,31 +39,73 @@ def main() -> None:
         return
     if plan.case is None:
         warm_up()
-    serve(plan, request["skip"], channel)
+    _carry_out(plan, {(name, device) for name, device in request["skip"]}, channel)
     os._exit(0)  # whatever threads and exit handlers the operator has left behind
 
 
-def serve(plan: Any, skip: list[list[str]], channel: int) -> None:
-    """Carry out a plan but for the (property, device) pairs in `skip`, and send what comes of it."""
+def _carry_out(plan: Any, skip: set[tuple[str, str]], channel: int) -> None:
+    """Carry out a plan but for the (property, device) pairs in `skip`: in forks, where that can be."""
+    from convverify import isolation  # noqa: PLC0415
+
+    turns = [turn for turn, (prop, device) in enumerate(plan.turns) if (prop.name, device) not in skip]
+    message = described(plan)
+    _write(channel, message)
+    if not (forkable(plan) and _single_threaded()):
+        serve(plan, turns, channel)
+        return
+    message["blanks"] = [message["blanks"][turn] for turn in turns]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the forks are ended, too
+    isolation.in_forks(
+        functools.partial(serve, plan), message, turns, plan.jobs, functools.partial(_write, channel)
+    )
+    _send(channel, "done")
+
+
+def serve(plan: Any, turns: Iterable[int], channel: int) -> None:
+    """Carry out these turns of a plan, and send what comes of it."""
     try:
-        _execute(plan, skip, functools.partial(_send, channel))
+        _execute(plan, turns, functools.partial(_send, channel))
     except Exception as error:  # an operator's errors are caught where it is called: this one is ours
         where = traceback.extract_tb(error.__traceback__)[-1]
         message = f"convverify itself failed, in {where.name}: {type(error).__name__}: {error}"
         _send(channel, "refused", message=message)
 
 
-def _send(channel: int, kind: str, **fields: Any) -> None:
-    data = (json.dumps({"kind": kind, **fields}) + "\n").encode()
-    while data:
-        data = data[os.write(channel, data) :]
+def described(plan: Any) -> dict[str, Any]:
+    """The message that tells what is going to be done, and by which plan."""
+    from convverify import environment, runner  # noqa: PLC0415
+
+    return {
+        "kind": "plan",
+        "blanks": [asdict(runner.blank(prop, device)) for prop, device in plan.turns],
+        "operator": plan.op.name,
+        "domain": plan.op.domain.text,
+        "budget": plan.budget.name,
+        "case_seconds": plan.budget.case_seconds,
+        "environment": environment.describe(),
+        **{name: getattr(plan, name) for name in ("devices", "seed", "secret_seed", "fail_fast")},
+    }
+
+
+def forkable(plan: Any) -> bool:
+    """Whether a fork can do what is planned; CUDA cannot be used on both sides of one."""
+    import torch  # noqa: PLC0415
+
+    on_cuda = "cuda" in plan.devices and torch.cuda.is_available()
+    return hasattr(os, "fork") and not on_cuda and not torch.cuda.is_initialized()
+
+
+def _single_threaded() -> bool:
+    """Whether a fork lacks nothing: one that has been loaded with threads of its own may wait for them for ever."""
+    tasks = Path("/proc/self/task")
+    return not tasks.is_dir() or len(list(tasks.iterdir())) == 1
 
 
 def _arguments(request: dict[str, Any]) -> dict[str, Any]:
     """The request in terms of `plan_of`."""
     from convverify import shapes  # noqa: PLC0415
 
-    names = ("budget", "device", "seed", "secret_seed", "domain", "properties", "fail_fast", "case")
+    names = ("budget", "device", "seed", "secret_seed", "domain", "properties", "fail_fast", "case", "jobs")
     return {
         "operator": request["target"],
         "shapes": shapes.named(request["shapes"]) if request["shapes"] else (),
@@ -67,21 +113,39 @@ def _arguments(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _execute(plan: Any, skip: list[list[str]], send: Any) -> None:
-    from convverify import environment, memory, runner  # noqa: PLC0415
+def _execute(plan: Any, turns: Iterable[int], send: Any) -> None:
+    from convverify import memory, runner  # noqa: PLC0415
 
     if "cuda" not in plan.devices:  # whose driver reserves more than there is
         memory.limit()
-    blanks = [asdict(runner.blank(prop, device)) for device in plan.devices for prop in plan.properties]
-    send("plan", blanks=blanks, operator=plan.op.name, budget=plan.budget.name, devices=plan.devices,
-         seed=plan.seed, secret_seed=plan.secret_seed, domain=plan.op.domain.text,
-         case_seconds=plan.budget.case_seconds, environment=environment.describe())  # fmt: skip
-    plan.watch = lambda prop, case: send("case", property=prop.name, device=case.device, case=str(case))
+
+    def at(prop: Any, device: str, case: str) -> None:
+        send("at", property=prop.name, device=device, case=case)
+
+    def announced() -> Iterator[int]:
+        for turn in turns:
+            prop, device = plan.turns[turn]
+            at(prop, device, "")
+            yield turn
+
+    plan.watch = lambda prop, case: at(prop, case.device, str(case))
     coverage: Counter[tuple[str, str]] = Counter()
-    for result in runner.execute(plan, coverage, skip={(name, device) for name, device in skip}):
-        send("result", result=asdict(result), coverage=[[*key, count] for key, count in coverage.items()])
+    direct = {prop.name for prop in plan.properties if prop.direct}
+    for result in runner.execute(plan, coverage, announced()):
+        send("result", result=asdict(result), direct=result.property in direct,
+             coverage=[[*key, count] for key, count in coverage.items()])  # fmt: skip
         coverage.clear()
     send("done")
+
+
+def _send(channel: int, kind: str, **fields: Any) -> None:
+    _write(channel, {"kind": kind, **fields})
+
+
+def _write(channel: int, message: dict[str, Any]) -> None:
+    data = (json.dumps(message) + "\n").encode()
+    while data:
+        data = data[os.write(channel, data) :]
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Protocol
+
+ENDING_SECONDS = 2.0
 
 
 class Process(Protocol):
@@ -67,6 +69,23 @@ class Fork:
         return self.code
 
 
+class Turns:
+    """Numbers that this process and its forks take in turn, each number once, until none is left."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.read, write = os.pipe()
+        os.write(write, b"".join(number.to_bytes(2, "big") for number in numbers))
+        os.close(write)
+
+    def __iter__(self) -> Iterator[int]:
+        while token := os.read(self.read, 2):
+            yield int.from_bytes(token, "big")
+
+    def close(self) -> None:
+        """Take no more."""
+        os.close(self.read)
+
+
 def exit_code(process: Process, seconds: float) -> int | None:
     """The exit code of a process that is about to end; None if it is still there after so long."""
     end = time.monotonic() + seconds
@@ -93,6 +112,7 @@ def spawned(request: bytes) -> Iterator[Worker]:
             yield Worker(process, read, noise)
         finally:
             os.close(read)
+            _ask_to_end(process)
             _end(process)
 
 
@@ -123,6 +143,7 @@ def _serve(serve: Callable[[int], None], channel: int, noise: IO[bytes]) -> None
     code = 1
     try:
         faulthandler.disable()  # the parent tells of this process's end
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         for stream in (1, 2):
             os.dup2(noise.fileno(), stream)
@@ -133,6 +154,14 @@ def _serve(serve: Callable[[int], None], channel: int, noise: IO[bytes]) -> None
         os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(code)
+
+
+def _ask_to_end(process: Process) -> None:
+    """Let a worker end the forks that it has made itself: they are in sessions of their own."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
+        exit_code(process, ENDING_SECONDS)
 
 
 def _end(process: Process) -> None:

@@ -4,12 +4,15 @@ import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 
 import operators
 import pytest
 import torch
 
+from convverify import isolation
 from convverify.results import Outcome, Result
+from convverify.supervision import Record, Supervisor
 from convverify.verification import verify
 
 PROPERTIES = ("forward_equals_definition", "zero_steps_are_refused")
@@ -37,6 +40,48 @@ def test_an_operator_that_ends_its_process_does_not_end_this_one(end, how: str):
     results = verify(ending(end), "quick", properties=PROPERTIES).results
     assert [result.outcome for result in results] == [Outcome.ERRORED] * 2  # it went on after the first
     assert all(how in result.reason and result.counterexample for result in results)
+
+
+def test_an_operator_that_always_dies_leaves_the_rest_not_run(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(isolation, "REFORKS", 0)
+    run = verify(lambda *args, **options: os._exit(1), "quick", properties=PROPERTIES, jobs=1)
+    assert [result.outcome for result in run.results] == [Outcome.ERRORED, Outcome.NOT_RUN]
+    assert "too often" in run.results[1].reason
+    assert run.outcome is Outcome.ERRORED
+
+
+def test_a_hang_that_no_signal_ends_is_survived(monkeypatch: pytest.MonkeyPatch):
+    def sleep(*args: object, **options: object) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        time.sleep(120)
+
+    monkeypatch.setattr(Supervisor, "_patience", lambda self: 4.0)
+    started = time.perf_counter()
+    run = verify(sleep, "quick", properties=PROPERTIES, jobs=1)
+    assert time.perf_counter() - started < 60
+    assert [result.outcome for result in run.results] == [Outcome.ERRORED, Outcome.NOT_RUN]
+    assert "did not come back" in run.results[0].reason
+    assert run.results[0].counterexample is not None
+    assert run.results[1].reason == f"the operator hung in {PROPERTIES[0]}"
+
+
+def test_a_crash_ends_a_run_that_is_to_fail_fast():
+    run = verify(ending(os.abort), "quick", properties=PROPERTIES, fail_fast=True, jobs=1)
+    assert [result.outcome for result in run.results] == [Outcome.ERRORED, Outcome.NOT_RUN]
+    assert run.results[1].reason == f"{PROPERTIES[0]} failed first"
+
+
+def test_what_holds_for_direct_sums_only_waits_for_what_another_worker_finds():
+    """Whichever of two workers comes first, an operator that rounds is not blamed for what only direct sums hold."""
+    blanks = [asdict(Result(name, "", "", (), "cpu", Outcome.NOT_RUN)) for name in ("direct", "rounds")]
+    record = Record({"blanks": blanks})
+    failed = {**blanks[0], "outcome": "falsified", "reason": "too much"}
+    record.add({"result": failed, "direct": True, "coverage": []})
+    assert record.whole()[0].outcome is Outcome.FALSIFIED
+    record.add({"result": {**blanks[1], "outcome": "inexact"}, "direct": False, "coverage": [["dtype", "float32", 2]]})
+    assert [result.outcome for result in record.whole()] == [Outcome.INEXACT, Outcome.INEXACT]
+    assert record.whole()[0].reason.endswith("rounds elsewhere: too much")
+    assert record.coverage == {("dtype", "float32"): 2}
 
 
 def test_what_an_operator_changes_is_changed_in_its_own_process_only():
@@ -70,7 +115,7 @@ def test_output_of_the_operator_is_its_own(capfd: pytest.CaptureFixture[str]):
 
 
 def test_an_operator_that_closes_every_descriptor_is_told_from_one_that_ends(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("convverify.isolation.CLOSING_SECONDS", 0.2)
+    monkeypatch.setattr("convverify.supervision.CLOSING_SECONDS", 0.2)
 
     def close_all() -> None:
         os.closerange(3, 256)

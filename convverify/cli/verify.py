@@ -14,8 +14,9 @@ from rich.table import Table
 
 from convverify import report
 from convverify.cli.options import BUDGET, DEVICE, refuse
-from convverify.isolation import Request, RequestError, verify_isolated
+from convverify.isolation import Request, verify_isolated
 from convverify.results import Outcome, Result, Run
+from convverify.supervision import RequestError
 
 MOST_SHOWN = 3
 SHIPPED = "convverify:conv2d"
@@ -35,10 +36,12 @@ COLOURS = {
 @click.option("--property", "properties", multiple=True, help="Check only this property; may be repeated.")
 @click.option("--shapes", default="", help="Check the layers of a network instead of drawn cases: lenet, resnet50.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first property that is falsified.")
+@click.option("--jobs", type=click.IntRange(1), help="How many processes share the work.  [default: 2, or 1 a core]")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the report goes  [default: reports/<name>]")
 def command(
     target: str, budget: str, device: str, seed: int, secret_seed: int | None, domain: str,
-    properties: tuple[str, ...], shapes: str, fail_fast: bool, out: Path | None,
+    properties: tuple[str, ...], shapes: str, fail_fast: bool, jobs: int | None,
+    out: Path | None,
 ) -> None:  # fmt: skip
     """Verify TARGET and write its report.
 
@@ -58,7 +61,7 @@ def command(
     """
     folder = out or Path("reports") / folder_name(target, shapes)
     _must_be_writable(folder)
-    request = Request(target, budget, device, seed, secret_seed, domain, properties, shapes, fail_fast)
+    request = Request(target, budget, device, seed, secret_seed, domain, properties, shapes, fail_fast, jobs=jobs)
     run = run_with_progress(request)
     show(run)
     try:
