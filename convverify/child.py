@@ -18,6 +18,11 @@ class ProcessDied(Exception):  # noqa: N818 - a finding about the computation, n
     """The computation ended its process; the message says by which signal, or with which exit code."""
 
 
+def can_fork(device: str) -> bool:
+    """Whether there are children here, for what is computed on this device."""
+    return device == "cpu" and hasattr(os, "fork")
+
+
 def in_a_child(compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """What `compute` returns, computed in a forked copy of this process; for tensors on the CPU.
 

@@ -26,7 +26,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
         lambda span: tuple((n + 1) // 2 for n in span), lambda span: span,
     ),
     "dilation": ((1, 1), (2, 2), (1, 2), (3, 1)),
-    "channels": ((1, 2, 1), (3, 1, 1), (8, 4, 1), (4, 4, 4), (2, 6, 2), (6, 4, 2)),  # in, out, groups
+    "channels": ((1, 2, 1), (3, 1, 1), (16, 8, 1), (4, 4, 4), (2, 6, 2), (6, 4, 2)),  # in, out, groups
     "batch": (1, 2),
     "image": ((7, 7), (1, 1), (2, 5), (5, 2), 2, 3),
 }

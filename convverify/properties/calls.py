@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -104,6 +105,19 @@ def must_not_refuse(op: Target, gradients: Sequence[Tensor], cotangents: Sequenc
 def call(op: Target, case: ConvCase, leaves: dict[str, Tensor]) -> Tensor:
     """The operator's output on any tensors of the case's shapes."""
     return tensor(op(leaves["input"], leaves["weight"], leaves.get("bias"), *geometry_arguments(op, case)))
+
+
+def most_edges(output: Tensor) -> int:
+    """How many gradients autograd adds up, at most, where they meet on their way from an output."""
+    seen, waiting, edges = set[Any](), [output.grad_fn], Counter[Any]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        edges.update(node.next_functions)
+        waiting += [following for following, _ in node.next_functions]
+    return max(edges.values(), default=0)
 
 
 def exact_results(op: Target, case: ConvCase) -> Iterator[Equation]:

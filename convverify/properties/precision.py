@@ -15,13 +15,16 @@ from convverify.case import ConvCase
 from convverify.comparison import EXACT_BITS, Equation
 from convverify.demand import ORDINARY, Demand
 from convverify.properties.base import Refusal, declare
-from convverify.properties.calls import call, equations, observe
+from convverify.properties.calls import call, equations, most_edges, observe
 from convverify.reference import Maps, Reference
 from convverify.target import Target, Unsupported
 
 _REAL = ("normal", "uniform", "wide")
 _MANY = 2**13  # terms of a sum
+_SIDE = 2**5  # of an image of which some have as many positions
+_FEW_EDGES = 2**5  # so many gradients of ones, each of some positions, autograd adds up without stalling
 _POSITIONS = 12  # of a window along an axis, at least, where roundings are counted
+_EIGHTS = ((8, 8), (16, 16), (32, 8), (8, 64))  # channels
 _FEW = 1 / 8  # of all elements: a product that is summed otherwise may round some differently
 _ENOUGH, _EITHER_WAY = 24, "to the nearest, or either way"
 
@@ -53,28 +56,54 @@ def half_precision_sums_do_not_stall(op: Target, case: ConvCase) -> Iterator[Equ
 
     One accumulated in the format itself stops growing where one more is rounded away, at 2^8 or 2^11, or a few times
     that where some are summed beforehand; a part of a sum kept in float16 overflows at 2^16, though the whole does
-    not. A gradient of the weight is not asked for, which autograd itself may add up in the format.
+    not. The gradients of weight and bias are asked for where the operator adds them up, not autograd, which does so in
+    the format.
     """
-    g = case.geometry
-    reach = tuple(d * (k - 1) + 1 for d, k in zip(g.dilation, g.kernel_size, strict=True))
-    one = case.with_geometry(batch=1, groups=1, input_size=reach, padding=(0,) * g.spatial)
-    sums = {
-        "output": one.with_geometry(in_channels=_MANY // math.prod(g.kernel_size), out_channels=1),
-        "grad_input": one.with_geometry(in_channels=1, out_channels=_MANY),
-    }
-    claimed = {what: long for what, long in sums.items() if op.domain.allows(long)}
+    claimed = {what: long for what, long in _long_sums(op, case).items() if op.domain.allows(long)}
     if not claimed:
-        raise Unsupported("it claims no thousands of channels")
+        raise Unsupported("it claims no sums of thousands of terms")
     for what, long in claimed.items():
         ones = {role: torch.ones_like(leaf).requires_grad_() for role, leaf in observe(op, long).leaves.items()}
+        if what == "parameters":
+            yield from _gradients_of_ones(op, long, ones)
+            continue
         for weight in _weights(ones["weight"].detach()):
             output = call(op, long, {**ones, "weight": weight.requires_grad_()})
             gradient = op.guarded(torch.autograd.grad, output, ones["input"], torch.ones_like(output))[0]
             found = (output if what == "output" else gradient).double().max()
             terms = weight.detach().double()
-            right = terms.sum() if what == "output" else terms.sum(0).max()
-            value = f"{what}, a sum of {_MANY} terms that should be {float(right):g}"
-            yield Equation(f"{value}, in eighths of that", _eighths(found, right), 8)
+            yield _nearly(what, found, terms.sum() if what == "output" else terms.sum(0).max())
+
+
+def _long_sums(op: Target, case: ConvCase) -> dict[str, ConvCase]:
+    """By what is summed, a case of which each such sum has thousands of terms."""
+    g = case.geometry
+    reach = tuple(d * (k - 1) + 1 for d, k in zip(g.dilation, g.kernel_size, strict=True))
+    one = case.with_geometry(batch=1, groups=1, input_size=reach, padding=(0,) * g.spatial)
+    biased = replace(one, bias="bias" in op.accepts)
+    image = tuple(r + s * (_SIDE - 1) for r, s in zip(reach, g.stride, strict=True))
+    return {
+        "output": one.with_geometry(in_channels=_MANY // math.prod(g.kernel_size), out_channels=1),
+        "grad_input": one.with_geometry(in_channels=1, out_channels=_MANY),
+        "parameters": biased.with_geometry(
+            batch=_MANY // _SIDE**2, in_channels=1, out_channels=1, input_size=image
+        ),
+    }
+
+
+def _gradients_of_ones(op: Target, case: ConvCase, ones: dict[str, Tensor]) -> Iterator[Equation]:
+    output = call(op, case, ones)
+    if output.dtype != case.torch_dtype or most_edges(output) > _FEW_EDGES:
+        return
+    roles = [role for role in ("weight", "bias") if role in ones]
+    found = op.guarded(torch.autograd.grad, output, [ones[role] for role in roles], torch.ones_like(output))
+    for role, gradient in zip(roles, found, strict=True):
+        yield _nearly(f"grad_{role}", gradient.double().min(), torch.tensor(float(_MANY)))
+
+
+def _nearly(what: str, found: Tensor, right: Tensor) -> Equation:
+    value = f"{what}, a sum of {_MANY} terms that should be {float(right):g}, in eighths of that"
+    return Equation(value, _eighths(found, right), 8)
 
 
 def _weights(ones: Tensor) -> Iterator[Tensor]:
@@ -87,14 +116,19 @@ def _weights(ones: Tensor) -> Iterator[Tensor]:
 
 
 def _eighths(found: Tensor, right: Tensor) -> float:
-    eighths = float(8 * found / right)
+    eighths = float(8 * found.detach() / right)
     return round(eighths) if math.isfinite(eighths) else eighths
 
 
 @declare("precision", ("EX-1",), "tf32_inside", Demand(products=1000, bias=False))
 def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Full-width odd integers pass through a single tap, or a single grad_output element, without losing a bit."""
-    yield from _bits(op, case)
+    """Full-width odd integers pass through a single tap, or a single grad_output element, without losing a bit.
+
+    So they do with channels by the eight or sixteen, of which matrix units of lower precision are fond.
+    """
+    into, out = _EIGHTS[case.seed % 4]
+    by_eight = case.with_geometry(in_channels=into, out_channels=out, groups=1)
+    yield from _bits(op, by_eight if case.seed % 8 >= 4 and op.domain.allows(by_eight) else case)
 
 
 @declare(

@@ -25,9 +25,13 @@ MARKS = (float("nan"), float("inf"), float("-inf"))
 
 @declare("special values", ("FW-1", "GI-1", "GW-3"), "nan_becomes_zero", _PLAIN)
 def non_finite_values_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Whatever sums a NaN or an infinity is not finite: in the output and in every gradient."""
+    """Whatever sums a NaN or an infinity is not finite: in the output and in every gradient.
+
+    Zeros are among what it is multiplied by only where NumPy's BLAS itself leaves none out.
+    """
     _finite_only(op)
-    for role, found, touched in _marked(op, case, roles=("input", "weight", "grad_output")):
+    zeros = _is_a_product_of_matrices(case)
+    for role, found, touched in _marked(op, case, roles=("input", "weight", "grad_output"), zeros=zeros):
         for name, value in found.items():
             must = touched[name]
             yield Equation(f"finite elements of {name} that sum a non-finite {role}",
@@ -69,7 +73,7 @@ def samples_stay_apart(op: Target, case: ConvCase) -> Iterator[Equation]:
 def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Infinity times a weight, plus finite terms, is infinity of the product's sign; times zero it is NaN.
 
-    Where one factor is a vector, NumPy's BLAS itself may leave out what is multiplied by zero.
+    Where one factor is a vector or a number, NumPy's BLAS itself may leave out what is multiplied by zero.
     """
     _finite_only(op)
     reference = Reference(case)
@@ -79,7 +83,9 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
         marked = leaves["input"].clone()
         marked[index] = mark
         weight = leaves["weight"].clone()
-        if mark < 0 and _is_a_product_of_matrices(case):
+        if not _is_a_product_of_matrices(case):
+            weight = _without_zeros(weight)
+        elif mark < 0:
             _zero_out(weight, index, case.seed)
         output = call(op, case, {**leaves, "input": marked, "weight": weight})
         unit = torch.zeros_like(reference.x)
@@ -99,9 +105,13 @@ def _zero_out(weight: Tensor, index: tuple[int, ...], seed: int) -> None:
 
 
 def _is_a_product_of_matrices(case: ConvCase) -> bool:
-    """Whether filters, positions and terms are several of each."""
+    """Whether positions and, in a group, channels in and out are several of each: so of every tap alone it is one."""
     g = case.geometry
-    return min(g.out_channels // g.groups, math.prod(g.output_size), g.terms_per_output) > 1
+    return min(g.out_channels // g.groups, g.in_channels // g.groups, math.prod(g.output_size)) > 1
+
+
+def _without_zeros(operand: Tensor) -> Tensor:
+    return torch.where(operand == 0, torch.ones_like(operand), operand)
 
 
 @declare("special values", ("FW-1",), "nan_in_the_bias_ignored", replace(_PLAIN, where=lambda case: case.bias))
@@ -163,13 +173,18 @@ def _finite_only(op: Target) -> None:
 
 
 def _marked(
-    op: Target, case: ConvCase, roles: tuple[str, ...]
+    op: Target, case: ConvCase, roles: tuple[str, ...], zeros: bool = True
 ) -> Iterator[tuple[str, dict[str, Tensor], dict[str, Tensor]]]:
-    """For each role, the results with one element marked, and what of them sums that element."""
+    """For each role, the results with one element marked, and what of them sums that element.
+
+    Without `zeros`, each zero among the operands is made a one.
+    """
     for role in roles:
         mark = MARKS[case.seed % 3]
         seen = observe(op, case)
         operands = {**seen.leaves, "grad_output": seen.operands.grad_output}
+        if not zeros:
+            operands = {name: _without_zeros(operand.detach()) for name, operand in operands.items()}
         index = _place(operands[role], case.seed)
         operands[role] = operands[role].detach().clone(memory_format=torch.contiguous_format)
         operands[role][index] = mark

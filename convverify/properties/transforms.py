@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 
 from convverify.case import ConvCase
+from convverify.child import ProcessDied, can_fork, in_a_child
 from convverify.comparison import HALF_GROWTH, TRANSFORM_GROWTH, Equation, gamma, unit_roundoff
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
@@ -186,17 +187,29 @@ def _autocast(case: ConvCase) -> torch.autocast:
     refusal=Refusal.ALLOWED,
 )
 def fake_tensors_have_the_form(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """On fake tensors, and on the meta device, the operator returns shape and dtype of the output without data."""
+    """On fake tensors, and on the meta device, the operator returns shape and dtype of the output without data.
+
+    One that reads their memory ends its process, since there is none: to it they are no tensors at all.
+    """
+    try:
+        found = in_a_child(lambda: _forms(op, case)) if can_fork(case.device) else _forms(op, case)
+    except ProcessDied as died:
+        raise Unsupported(f"it ends its process ({died}) on tensors without memory") from died
+    for where, form in found.items():
+        yield Equation(f"shape of the output on {where}", tuple(form.shape), case.geometry.output_shape)
+        yield Equation(f"dtype of the output on {where}", form.dtype, case.torch_dtype)
+
+
+def _forms(op: Target, case: ConvCase) -> dict[str, Tensor]:
+    """Zeros like the output, by the kind of the operands."""
     leaves, arguments = _plain(op, case), geometry_arguments(op, case)
     with FakeTensorMode() as mode, _short_refusals():
         fake = {role: mode.from_tensor(leaf) for role, leaf in leaves.items()}
         found = tensor(op(fake["input"], fake["weight"], fake.get("bias"), *arguments))
-    yield Equation("shape of the output on fake tensors", tuple(found.shape), case.geometry.output_shape)
-    yield Equation("dtype of the output on fake tensors", found.dtype, case.torch_dtype)
+    forms = {"fake tensors": torch.zeros(found.shape, dtype=found.dtype)}
     meta = {role: leaf.to("meta") for role, leaf in leaves.items()}
     found = tensor(op(meta["input"], meta["weight"], meta.get("bias"), *arguments))
-    yield Equation("shape of the output on the meta device", tuple(found.shape), case.geometry.output_shape)
-    yield Equation("dtype of the output on the meta device", found.dtype, case.torch_dtype)
+    return {**forms, "the meta device": torch.zeros(found.shape, dtype=found.dtype)}
 
 
 def _short_refusals() -> contextlib.AbstractContextManager[Any]:
