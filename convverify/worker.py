@@ -45,7 +45,7 @@ def main() -> None:
 
 def _carry_out(plan: Any, skip: set[tuple[str, str]], channel: int) -> None:
     """Carry out a plan but for the (property, device) pairs in `skip`: in forks, where that can be."""
-    from convverify import isolation  # noqa: PLC0415
+    from convverify import isolation, supervision  # noqa: PLC0415
 
     turns = [turn for turn, (prop, device) in enumerate(plan.turns) if (prop.name, device) not in skip]
     message = described(plan)
@@ -55,9 +55,12 @@ def _carry_out(plan: Any, skip: set[tuple[str, str]], channel: int) -> None:
         return
     message["blanks"] = [message["blanks"][turn] for turn in turns]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the forks are ended, too
-    isolation.in_forks(
-        functools.partial(serve, plan), message, turns, plan.jobs, functools.partial(_write, channel)
-    )
+    write = functools.partial(_write, channel)
+    try:
+        isolation.in_forks(functools.partial(serve, plan), message, turns, plan.jobs, write)
+    except supervision.RequestError as error:
+        _send(channel, "refused", message=str(error))
+        return
     _send(channel, "done")
 
 

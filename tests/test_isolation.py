@@ -191,3 +191,10 @@ def test_a_target_whose_import_ends_the_process_is_refused(tmp_path: Path):
     file.write_text("import os\nos.write(2, b'bye\\n')\nos._exit(5)\n", encoding="utf-8")
     with pytest.raises(RequestError, match=r"while the target was loaded, .*exit code 5.*: bye"):
         verify_isolated(Request(f"{file}:conv", "quick"))
+
+
+def test_a_fault_of_the_verifier_itself_is_one_line(tmp_path: Path):
+    """Told through both processes: no operator is blamed for it."""
+    body = "from convverify import tally\ndef broken(*args): raise KeyError('ours')\ntally.Tally.add = broken"
+    with pytest.raises(RequestError, match=r"convverify itself failed, in broken: KeyError: 'ours'"):
+        verified(tmp_path, body)
