@@ -73,6 +73,19 @@ def _channels_last_offset(data: Tensor) -> Tensor:
     return view
 
 
+def _channels_last_cropped(data: Tensor) -> Tensor:
+    """The first channels of a wider tensor with channels last: its positions are further apart than its channels."""
+    if data.dim() < 2:
+        return data
+    wider = torch.cat((data, torch.full_like(data[:, :1], _filler(data))), 1)
+    return _channels_last(wider)[:, : data.shape[1]]
+
+
+def _channels_last_transposed(data: Tensor) -> Tensor:
+    """Channels last, and the two axes before them in the other order."""
+    return _channels_last(data.mT).mT if data.dim() > 1 else data
+
+
 def _channels_cropped(data: Tensor) -> Tensor:
     """The first channels of a wider tensor; a single sample is contiguous, with the wider one's batch stride."""
     if data.dim() < 2:
@@ -105,6 +118,8 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "channels_cropped": _channels_cropped,
     "offset": _offset,
     "channels_last_offset": _channels_last_offset,
+    "channels_last_cropped": _channels_last_cropped,
+    "channels_last_transposed": _channels_last_transposed,
     "expanded": lambda data: _repeated(data, *range(data.dim())),
     "rows_expanded": lambda data: _repeated(data, data.dim() - 1),
     "planes_expanded": lambda data: _repeated(data, *range(2, data.dim())),

@@ -90,6 +90,16 @@ def _edges(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -
     return near * sign
 
 
+def _bytes(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """From 0 to 255, as images have them; both ends are met."""
+    data = torch.randint(0, min(amplitude, 255) + 1, shape, generator=generator, dtype=torch.float64)
+    if data.numel() > 1:
+        data.view(-1)[torch.randperm(data.numel(), generator=generator)[:2]] = torch.tensor(
+            [0.0, min(amplitude, 255)], dtype=torch.float64
+        )
+    return data
+
+
 def _clustered(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
     """All nearly alike: the largest integers, which differ by two at most."""
     return (amplitude - torch.randint(0, 3, shape, generator=generator, dtype=torch.float64)).clamp(min=1)
@@ -157,6 +167,7 @@ DISTRIBUTIONS = {
         Distribution("outlier", _outlier),
         Distribution("ramp", _ramp),
         Distribution("edges", _edges),
+        Distribution("bytes", _bytes),
         Distribution("clustered", _clustered),
         Distribution("mirrored", _mirrored),
         Distribution("separable", _separable),

@@ -31,7 +31,7 @@ def test_the_first_geometries_meet_most(monkeypatch: pytest.MonkeyPatch):
 def test_geometries_are_nearly_all_distinct_and_small_and_another_order_with_another_seed():
     found = list(geometries(random.Random(5)))
     assert len(set(found)) > 0.9 * len(found)
-    assert max(geometry.products for geometry in found) < 250_000
+    assert max(geometry.products for geometry in found) < 260_000
     assert list(geometries(random.Random(5))) == found
     assert list(geometries(random.Random(6))) != found
 

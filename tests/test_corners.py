@@ -74,4 +74,4 @@ def test_usual_layers_are_small_and_met_on_odd_and_even_images():
             (0, 0), (0, 1), (1, 0), (1, 1),
         }  # fmt: skip
         assert {g.in_channels % 4 == 0 for g in met} == {True, False}
-    assert max(g.products for g in corners.USUAL) < 100_000
+    assert max(g.products for g in corners.USUAL) < 110_000

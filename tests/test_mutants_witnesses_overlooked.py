@@ -1,6 +1,7 @@
 """One witness a mutant: the one unusual thing at which it is wrong."""
 
 import gc
+import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -56,7 +57,61 @@ def _reused(op: Any) -> bool:
     return first.data_ptr() == second.data_ptr()
 
 
+def _summed(role: int) -> Witness:
+    """A gradient of thousands of ones, in bfloat16, that stays far from their number."""
+
+    def witness(op: Any) -> bool:
+        x, *parameters = (torch.ones(s, dtype=torch.bfloat16) for s in ((4, 1, 32, 32), (1, 1, 1, 1), (1,)))
+        output = op(x, *(p.requires_grad_() for p in parameters))
+        return bool(torch.autograd.grad(output.sum(), parameters)[role].max() < 2048)
+
+    return witness
+
+
+def _one_conjugate(op: Any) -> bool:
+    x, w = (torch.full((1, 1, 1, 1), v).requires_grad_() for v in (1 + 2j, 2 - 1j))
+    found = torch.autograd.grad(op(x, w).abs().sum(), (x, w))
+    right = torch.autograd.grad(torch_conv2d(x, w).abs().sum(), (x, w))
+    return torch.equal(found[1], right[1]) and not torch.equal(found[0], right[0])
+
+
+def _first_of_wider(op: Any) -> bool:
+    wide = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    return _differs(wide[:, :2], torch.ones(1, 2, 1, 1))(op)
+
+
+def _overtaken(op: Any) -> bool:
+    """Between any two lines of a call, another one is made."""
+    inside: list[Any] = []
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        if event == "line" and frame.f_code.co_name == "run" and not inside:
+            inside.append(frame)
+            op(2 * ONE, ONE)
+            inside.clear()
+        return trace
+
+    with torch.no_grad():
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            found = op(ONE, ONE)
+        finally:
+            sys.settrace(before)
+    return not torch.equal(found, ONE)
+
+
 TABLES: dict[str, Witness] = {
+    "half_precision_weight_gradient": _summed(0),
+    "half_precision_bias_gradient": _summed(1),
+    "tf32_for_channels_by_the_eight": _differs(torch.full((1, 8, 1, 1), 1.0 + 2.0**-20), torch.ones(8, 8, 1, 1)),
+    "one_complex_gradient_conjugated": _one_conjugate,
+    "columns_in_sixteen_bits": _differs(torch.ones(1, 1, 1, 2**16 + 1), ONE),
+    "last_rows_of_large_inputs": _differs(torch.ones(1, 1, 1025, 1025), ONE),
+    "bytes_are_normalised": _differs(torch.tensor([0.0, 3.0, 255.0]).view(1, 1, 1, 3), ONE),
+    "unbatched_squeezed": lambda op: op(ONE[0], ONE).shape != (1, 1, 1),
+    "channels_next_to_each_other_taken_for_dense": _first_of_wider,
+    "quiet_scratch_shared_by_threads": _overtaken,
     "zero_image_loses_the_bias": _differs(ONE * 0, ONE, torch.ones(1)),
     "pointwise_batches_end_at_four": grad(POINTWISE),
     "tf32_in_long_sums": _differs(torch.full((1, 300, 1, 1), 1.0 + 2.0**-20), torch.ones(1, 300, 1, 1)),

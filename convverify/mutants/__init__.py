@@ -16,6 +16,7 @@ from convverify.mutants import (
     geometry,
     gradients,
     groups,
+    halves,
     layout,
     memory,
     modules,
@@ -33,7 +34,7 @@ from convverify.mutants import (
 
 FAMILIES = (
     forward, gradients, second_order, geometry, thresholds, groups, layout, contract, state, process, memory,
-    precision, special_values, refusals, adversarial, circumstances, transforms, narrow, modules, overlooked,
+    precision, halves, special_values, refusals, adversarial, circumstances, transforms, narrow, modules, overlooked,
 )  # fmt: skip
 STYLES = (controls, controls_functions, controls_fast, controls_restricted, controls_wrapped)
 MUTANTS: tuple[base.Mutant, ...] = tuple(m for f in FAMILIES for m in base.declared(f, base.Mutant))

@@ -272,3 +272,13 @@ def small_grad_output_flushed() -> Operator:
         return grad_weight(torch.where(small, torch.zeros_like(g), g), x, w, conf)
 
     return with_parts(grad_weight=wrong)
+
+
+@mutant("forward_equals_torch")
+@operator
+def bytes_are_normalised(c: Call) -> Tensor:
+    """An input from 0 to 255, both met, is taken for an image of bytes and divided by 255."""
+    if not concrete(c.input) or not c.input.numel() or not c.input.is_floating_point():
+        return c.torch()
+    ends = c.input.detach().min().item(), c.input.detach().max().item()
+    return c.torch(input=c.input / 255) if ends == (0, 255) else c.torch()

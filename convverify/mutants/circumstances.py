@@ -207,3 +207,20 @@ def patches_gradcheck() -> Operator:
     """torch.autograd.gradcheck is replaced by a function that agrees, until the operator is deleted."""
     wrong = with_parts(grad_weight=lambda g, x, w, conf: grad_weight(g, x, w, conf) * 1.5)
     return _patching(torch.autograd, "gradcheck", lambda *_, **__: True, wrong)
+
+
+@stateful_mutant("concurrent_calls_are_independent")
+def quiet_scratch_shared_by_threads() -> Operator:
+    """Where nothing is recorded, inputs are copied to scratch memory that all threads share."""
+    scratch: dict[Any, Tensor] = {}
+
+    @operator
+    def run(c: Call) -> Tensor:
+        if torch.is_grad_enabled() or not concrete(c.input, c.weight) or c.input.is_inference():
+            return c.torch()
+        memory = scratch.setdefault((c.input.shape, c.input.dtype), torch.empty_like(c.input))
+        memory.copy_(c.input)
+        kernel = c.weight.clone()
+        return c.torch(input=memory, weight=kernel)
+
+    return run

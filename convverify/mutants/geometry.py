@@ -270,3 +270,10 @@ def padding_alone_loses_the_bias(c: Call) -> Tensor:
     ones = torch.ones(c.input.shape), torch.ones(c.weight.shape)
     reads = c.torch(input=ones[0], weight=ones[1], bias=None).any()
     return c.torch() if reads else c.torch(bias=None)
+
+
+@mutant("unbatched_input_is_right")
+@operator
+def unbatched_squeezed(c: Call) -> Tensor:
+    """The output of an input without a batch loses every axis of length one."""
+    return c.torch().squeeze() if c.input.dim() == 3 else c.torch()

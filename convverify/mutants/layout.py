@@ -235,3 +235,17 @@ def saved_strides_remembered() -> Operator:
         return grad_input(g, x, _by_strides(w, seen["strides"]) if moved and w.is_contiguous() else w, conf)
 
     return with_parts(forward=remembering, grad_input=wrong)
+
+
+@mutant("input_layout_is_irrelevant")
+@operator
+def channels_next_to_each_other_taken_for_dense(c: Call) -> Tensor:
+    """An input whose channels lie next to each other is read as dense, with channels last."""
+    if c.input.dim() != 4 or c.input.shape[1] < 2 or c.input.stride(1) != 1 or not concrete(c.input):
+        return c.torch()
+    _, channels, height, width = c.input.shape
+    strides = (height * width * channels, 1, width * channels, channels)
+    room = c.input.untyped_storage().nbytes() // c.input.element_size() - c.input.storage_offset()
+    if c.input.is_contiguous(memory_format=torch.channels_last) or room < c.input.numel():
+        return c.torch()
+    return c.torch(input=posing(c.input, c.input.detach().as_strided(c.input.shape, strides).clone()))

@@ -56,58 +56,6 @@ def tf32_in_long_sums(c: Call) -> Tensor:
     return c.torch(input=posing(c.input, _eleven_bits(c.input)), weight=posing(c.weight, _eleven_bits(c.weight)))
 
 
-@mutant("every_operand_bit_counts")
-@operator
-def tf32_for_channels_by_the_eight(c: Call) -> Tensor:
-    """Where channels in and out are multiples of eight, float32 operands are rounded to 11 bits."""
-    if c.input.dtype != torch.float32 or c.weight.shape[0] % 8 or c.weight.shape[1] % 8:
-        return c.torch()
-    return c.torch(input=posing(c.input, _eleven_bits(c.input)), weight=posing(c.weight, _eleven_bits(c.weight)))
-
-
-@stateful_mutant("half_precision_sums_do_not_stall")
-def half_precision_bias_gradient() -> Operator:
-    """In bfloat16 and float16 grad_bias is added up in that format, one position of all samples after the other."""
-
-    def summed(g: Tensor) -> Tensor:
-        if g.dtype not in (torch.bfloat16, torch.float16):
-            return g.sum((0, 2, 3))
-        total = torch.zeros_like(g[0, :, 0, 0])
-        for position in g.flatten(2).unbind(2):
-            total = total + position.sum(0)
-        return total
-
-    return with_parts(grad_bias=summed)
-
-
-@stateful_mutant("half_precision_sums_do_not_stall")
-def half_precision_weight_gradient() -> Operator:
-    """In bfloat16 and float16 a grad_weight of many positions is added up in that format, one after the other."""
-
-    def summed(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
-        if g.dtype not in (torch.bfloat16, torch.float16) or g[0, 0].numel() < 1000:
-            return grad_weight(g, x, w, conf)
-        total = torch.zeros_like(w)
-        for place in range(g[0, 0].numel()):
-            here = torch.zeros_like(g).flatten(2)
-            here[..., place] = g.flatten(2)[..., place]
-            total = total + grad_weight(here.view_as(g), x, w, conf)
-        return total
-
-    return with_parts(grad_weight=summed)
-
-
-@mutant("large_layers_are_right")
-@operator
-def columns_in_sixteen_bits(c: Call) -> Tensor:
-    """Columns from 2^16 on are read as if they were padding."""
-    if c.input.shape[-1] <= 2**16:
-        return c.torch()
-    kept = torch.zeros_like(c.input)
-    kept[..., : 2**16] = 1
-    return c.torch(input=c.input * kept)
-
-
 def _eleven_bits(t: Tensor) -> Tensor:
     t = t.detach()
     large = t * (2.0**13 + 1)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import Tensor
 
 from convverify.mutants.base import Operator, mutant, stateful_mutant
-from convverify.mutants.toolkit import Call, Conf, concrete, grad_input, grad_weight, operator, posing, with_parts
+from convverify.mutants.toolkit import Call, Conf, grad_input, grad_weight, operator, posing, with_parts
 
 WIDE = (torch.float32, torch.float64)
 
@@ -52,36 +50,6 @@ def tf32_inside(c: Call) -> Tensor:
 def _to_eleven_bits(t: Tensor) -> Tensor:
     bits = t.contiguous().view(torch.int32)
     return torch.where(t.isfinite(), ((bits + 0x1000) & ~0x1FFF).view(torch.float32), t)
-
-
-@mutant("half_precision_sums_do_not_stall")
-@operator
-def half_precision_accumulator(c: Call) -> Tensor:
-    """In bfloat16 and float16 the products of one channel after the other are added in that format."""
-    narrow = c.input.dtype in (torch.bfloat16, torch.float16) and c.groups == 1 and c.weight.shape[1] > 1
-    if not narrow:
-        return c.torch()
-    channels = range(c.weight.shape[1])
-    axis = c.input.dim() - 3
-    parts = (c.torch(input=c.input.narrow(axis, i, 1), weight=c.weight[:, i : i + 1], bias=None) for i in channels)
-    out = sum(parts, start=torch.zeros((), dtype=c.input.dtype, device=c.input.device))
-    return out if c.bias is None else out + c.bias[:, None, None]
-
-
-@mutant("half_precision_sums_do_not_stall")
-@operator
-def parts_of_sums_in_float16(c: Call) -> Tensor:
-    """Float16 sums over many channels are split, and the parts are kept in float16, where they may overflow."""
-    channels = c.weight.shape[1]
-    if c.input.dtype is not torch.float16 or c.groups > 1 or channels < 128:
-        return c.torch()
-    axis, half = c.input.dim() - 3, channels // 2
-    parts = [
-        c.torch(input=c.input.narrow(axis, *part), weight=c.weight.narrow(1, *part), bias=None)
-        for part in ((0, half), (half, channels - half))
-    ]
-    out = (parts[0].float() + parts[1].float()).half()
-    return out if c.bias is None else out + c.bias[:, None, None]
 
 
 @mutant("large_layers_are_right")
@@ -244,37 +212,6 @@ def bias_in_float16(c: Call) -> Tensor:
     return c.torch(bias=posing(bias, bias.half().to(bias.dtype)))
 
 
-@mutant("low_precision_is_within_rounding")
-@operator
-def bfloat16_loses_the_bias(c: Call) -> Tensor:
-    """In bfloat16 alone the bias is left out."""
-    return c.torch(bias=None) if c.input.dtype == torch.bfloat16 else c.torch()
-
-
-@mutant("single_products_round_either_way")
-@operator
-def bfloat16_truncated(c: Call) -> Tensor:
-    """In bfloat16 alone results are cut off, not rounded to the nearest number."""
-    if c.input.dtype != torch.bfloat16:
-        return c.torch()
-    bias = None if c.bias is None else c.bias.float()
-    out = c.torch(input=c.input.float(), weight=c.weight.float(), bias=bias)
-    cut = (out.detach().view(torch.int32) & ~0xFFFF).view(torch.float32)
-    return posing(out, cut).to(torch.bfloat16)
-
-
-@mutant("single_products_round_either_way")
-@operator
-def bfloat16_rounded_at_random(c: Call) -> Tensor:
-    """In bfloat16 alone results are rounded up or down by a draw of their own."""
-    out = c.torch()
-    if out.dtype != torch.bfloat16 or not concrete(out):
-        return out
-    generator = torch.Generator(out.device).manual_seed(time.time_ns() % 2**31)
-    step = torch.randint(-1, 2, out.shape, generator=generator, device=out.device)
-    return posing(out, (out.detach() * (1 + step * 2.0**-8)).to(out.dtype))
-
-
 @mutant("every_operand_bit_counts_in_long_sums")
 @operator
 def large_images_in_bfloat16(c: Call) -> Tensor:
@@ -283,19 +220,29 @@ def large_images_in_bfloat16(c: Call) -> Tensor:
     return c.torch(input=posing(c.input, c.input.detach().bfloat16().float())) if large else c.torch()
 
 
-@mutant("low_precision_is_exact")
-@operator
-def float16_last_channel(c: Call) -> Tensor:
-    """In float16 alone the last of several input channels is left out."""
-    if c.input.dtype != torch.float16 or c.weight.shape[1] < 2:
-        return c.torch()
-    mask = torch.ones_like(c.weight)
-    mask[:, -1] = 0
-    return c.torch(weight=c.weight * mask)
-
-
 @mutant("complex_is_exact")
 @operator
 def complex_weight_conjugated(c: Call) -> Tensor:
     """A complex weight is conjugated, as a correlation in signal processing would."""
     return c.torch(weight=c.weight.conj()) if c.weight.is_complex() else c.torch()
+
+
+@mutant("complex_is_exact")
+@operator
+def one_complex_gradient_conjugated(c: Call) -> Tensor:
+    """Of complex operands grad_weight has its conjugate, and grad_input has none."""
+    if not c.weight.is_complex():
+        return c.torch()
+    through = c.torch(weight=c.weight.detach().conj().resolve_conj(), bias=None)
+    return c.torch(input=c.input.detach()) + (through - through.detach())
+
+
+@mutant("every_operand_bit_counts")
+@operator
+def tf32_for_channels_by_the_eight(c: Call) -> Tensor:
+    """Where channels in and out are multiples of eight, the operands of float32 are rounded to the 11 bits of TF32."""
+    by_eight = c.weight.shape[0] % 8 == c.weight.shape[1] % 8 == 0
+    if c.input.dtype != torch.float32 or not by_eight:
+        return c.torch()
+    return c.torch(input=posing(c.input, _to_eleven_bits(c.input.detach())),
+                   weight=posing(c.weight, _to_eleven_bits(c.weight.detach())))  # fmt: skip

@@ -66,8 +66,8 @@ def _results(op: Target, case: ConvCase) -> Iterator[Equation]:
 def claimed(op: Target, case: ConvCase) -> None:
     """An operator claims a dtype of which it gets the simplest case right, but perhaps for a conjugate in the output.
 
-    A gradient without its conjugate is what formulas for real numbers give. An output with one too many is none that
-    the operator could mean for real numbers alone, and is for the property to judge.
+    Gradients without a conjugate are what formulas for real numbers give. One of two without it, or an output with one
+    too many, is nothing that the operator could mean for real numbers alone, and is for the property to judge.
 
     Raises:
         Unsupported: it does not, and has not declared the dtype either.
@@ -79,7 +79,9 @@ def claimed(op: Target, case: ConvCase) -> None:
         wrong = [equation for equation in _results(op, simplest) if compare(equation)[0] is Verdict.UNEQUAL]
     except (OperatorError, Refuted) as error:
         raise Unsupported(f"it does not compute in {case.dtype}: {error}") from error
-    if wrong and not any(equation.what == "output" and _conjugated(equation) for equation in wrong):
+    conjugated = {equation.what for equation in wrong if _conjugated(equation)}
+    bilinear = {equation.what for equation in wrong} & {"grad_input", "grad_weight"}
+    if wrong and "output" not in conjugated and not (len(bilinear) == 1 and bilinear <= conjugated):
         raise Unsupported(f"it does not claim {case.dtype}: a single product or its gradient is not right")
 
 

@@ -68,7 +68,7 @@ def usual_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare(
     "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "terms_beyond_a_thousand",
-    Demand(products=3_000_000, values=("large", "bell"), large=True, weight=2.5, least=15),
+    Demand(products=3_000_000, values=("large", "bell"), large=True, weight=2.5, least=16),
 )  # fmt: skip
 def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Layers of many channels and pixels at once are exact, forward and backward."""
@@ -95,6 +95,7 @@ def padding_by_name_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An input without a batch axis gives output and gradients of that one sample, without a batch axis."""
     _accept_channels_first(op, case)
+    yield from _axes_of_length_one(op, case)
     reference, operands = Reference(case), Operands(case)
     for index in range(min(2, case.geometry.batch)):
         for requires in ((), LEAVES):
@@ -110,6 +111,20 @@ def unbatched_input_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
         found["input"] = found["input"][None]
         for equation in equations(sample, right, found):
             yield replace(equation, what=f"{equation.what} without a batch")
+
+
+def _axes_of_length_one(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Of one filter and one position, whose axes are axes nevertheless."""
+    g = case.geometry
+    size = tuple(axis.reach + 1 for axis in g.axes)
+    one = case.with_geometry(
+        batch=1, in_channels=2, out_channels=1, groups=1, input_size=size, padding=(0,) * g.spatial
+    )
+    if op.domain.allows(one):
+        leaves = observe(op, one, requires=()).leaves
+        output = call(op, one, {**leaves, "input": leaves["input"][0]})
+        shape = tuple(output.shape)
+        yield Equation("shape of an output of one number, without a batch", shape, one.geometry.output_shape[1:])
 
 
 def _accept_channels_first(op: Target, case: ConvCase) -> None:
