@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from convverify import __version__
 from convverify.results import Result, Run, result_from
-from convverify.supervision import Message, Record, RequestError, Supervisor
+from convverify.supervision import GRACE_SECONDS, Message, Record, RequestError, Supervisor
 from convverify.workers import Turns, forked, spawned
 
 RESTARTS = 3  # of a process that loads torch and the target
@@ -54,6 +54,7 @@ def verify_isolated(request: Request, progress: Progress = lambda result, total:
     supervisor = Supervisor(
         lambda record: spawned(json.dumps({**asked, "skip": list(record.results)}).encode()),
         lambda message: _tell(message, len(supervisor.record.blanks), progress),
+        extra_seconds=GRACE_SECONDS,
     )
     try:
         supervisor.run(RESTARTS)

@@ -53,7 +53,7 @@ class Record:
         return [pair for pair in self.blanks if pair not in self.results]
 
     def add(self, message: Message) -> Result:
-        """Record a result; one that fails where only direct sums hold is kept in mind."""
+        """Record a result, and whether it is of a property that only direct sums need to have."""
         result = result_from(message["result"])
         pair = result.property, result.device
         self.results[pair] = result
@@ -100,11 +100,14 @@ class Supervisor:
     """Lets workers, each made by `start`, go through what is left; `heard` gets every message that tells of progress.
 
     What a worker is to do it finds in the record that `start` is called with, or takes from what all were handed
-    together: a worker that fails gives nothing back but the blame.
+    together: a worker that fails gives nothing back but the blame. One that supervises others itself may be silent
+    for as long as these, and `extra_seconds` longer.
     """
 
-    def __init__(self, start: Start, heard: Callable[[Message], object], plan: Message | None = None) -> None:
-        self.start, self.heard = start, heard
+    def __init__(
+        self, start: Start, heard: Callable[[Message], object], plan: Message | None = None, extra_seconds: float = 0.0
+    ) -> None:
+        self.start, self.heard, self.extra_seconds = start, heard, extra_seconds
         self.record = Record(plan or {})
         self.conversations: list[_Conversation] = []
 
@@ -150,7 +153,7 @@ class Supervisor:
 
     def _patience(self) -> float:
         plan = self.record.plan
-        return SLEEPING * float(plan["case_seconds"]) + GRACE_SECONDS if plan else START_SECONDS
+        return self.extra_seconds + (SLEEPING * float(plan["case_seconds"]) + GRACE_SECONDS if plan else START_SECONDS)
 
     def _listen(self, conversation: _Conversation) -> bool:
         """Take what a worker has said; whether it can say more."""
@@ -170,6 +173,7 @@ class Supervisor:
                 self.record = Record(message)
         elif kind == "done":
             conversation.done = True
+            self.record.stopped = self.record.stopped or message["stopped"]
         elif kind == "result":
             conversation.pair = None
             self._settle(message)

@@ -57,11 +57,11 @@ def _carry_out(plan: Any, skip: set[tuple[str, str]], channel: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the forks are ended, too
     write = functools.partial(_write, channel)
     try:
-        isolation.in_forks(functools.partial(serve, plan), message, turns, plan.jobs, write)
+        record = isolation.in_forks(functools.partial(serve, plan), message, turns, plan.jobs, write)
     except supervision.RequestError as error:
         _send(channel, "refused", message=str(error))
         return
-    _send(channel, "done")
+    _send(channel, "done", stopped=record.stopped)
 
 
 def serve(plan: Any, turns: Iterable[int], channel: int) -> None:
@@ -138,7 +138,7 @@ def _execute(plan: Any, turns: Iterable[int], send: Any) -> None:
         send("result", result=asdict(result), direct=result.property in direct,
              coverage=[[*key, count] for key, count in coverage.items()])  # fmt: skip
         coverage.clear()
-    send("done")
+    send("done", stopped="")
 
 
 def _send(channel: int, kind: str, **fields: Any) -> None:

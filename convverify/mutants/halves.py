@@ -17,8 +17,7 @@ HALVES = (torch.bfloat16, torch.float16)
 @operator
 def half_precision_accumulator(c: Call) -> Tensor:
     """In bfloat16 and float16 the products of one channel after the other are added in that format."""
-    narrow = c.input.dtype in (torch.bfloat16, torch.float16) and c.groups == 1 and c.weight.shape[1] > 1
-    if not narrow:
+    if c.input.dtype not in HALVES or c.groups > 1 or c.weight.shape[1] < 2:
         return c.torch()
     channels = range(c.weight.shape[1])
     axis = c.input.dim() - 3
