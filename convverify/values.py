@@ -128,6 +128,15 @@ def _separable(shape: tuple[int, ...], amplitude: int, generator: torch.Generato
     return _large(column, side, generator) * _large(row, side, generator)
 
 
+def _smoothing(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Symmetric and separable at once, as kernels that smooth or sharpen are; columns and rows are not the same."""
+    side = max(1, math.isqrt(amplitude))
+    if len(shape) < 2:
+        return _large(shape, side, generator)
+    column, row = (*shape[:-1], 1), (*shape[:-2], 1, shape[-1])
+    return _mirrored(column, side, generator) * _mirrored(row, side, generator)
+
+
 def _repeated(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
     """Samples, filters and channels all alike, and only these."""
     alike = (*(1 for _ in shape[:2]), *shape[2:])
@@ -171,6 +180,7 @@ DISTRIBUTIONS = {
         Distribution("clustered", _clustered),
         Distribution("mirrored", _mirrored),
         Distribution("separable", _separable),
+        Distribution("smoothing", _smoothing),
         Distribution("repeated", _repeated),
         Distribution("zeros", _zeros),
         Distribution("normal", _normal, exact=False),

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from convverify.mutants.base import Operator, stateful_mutant
-from convverify.mutants.toolkit import Conf, grad_bias, grad_input, grad_weight, scaled, with_parts
+from convverify.mutants.toolkit import Conf, concrete, grad_bias, grad_input, grad_weight, scaled, with_parts
 
 
 def _strides_and_remainders(x: Tensor, conf: Conf, w: Tensor) -> list[tuple[int, int]]:
@@ -231,5 +231,18 @@ def grad_input_absolute() -> Operator:
     def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
         right = grad_input(g, x, w, conf)
         return right.abs() if w.shape[2:].numel() == 1 else right
+
+    return with_parts(grad_input=wrong)
+
+
+@stateful_mutant("usual_layers_are_right")
+def symmetric_kernels_untransposed() -> Operator:
+    """Where every plane of the kernel is symmetric and channels in and out are as many, grad_input exchanges them."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        square = conf.groups == 1 and w.shape[0] == w.shape[1] and w[0, 0].numel() > 1
+        if not square or not concrete(w) or not torch.equal(w, w.flip(2, 3)):
+            return grad_input(g, x, w, conf)
+        return grad_input(g, x, w.transpose(0, 1).contiguous(), conf)
 
     return with_parts(grad_input=wrong)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from convverify.mutants.base import Operator, mutant, stateful_mutant
-from convverify.mutants.toolkit import Call, Conf, grad_input, grad_weight, operator, posing, with_parts
+from convverify.mutants.toolkit import Call, Conf, concrete, grad_input, grad_weight, operator, posing, with_parts
 
 WIDE = (torch.float32, torch.float64)
 
@@ -246,3 +246,26 @@ def tf32_for_channels_by_the_eight(c: Call) -> Tensor:
         return c.torch()
     return c.torch(input=posing(c.input, _to_eleven_bits(c.input.detach())),
                    weight=posing(c.weight, _to_eleven_bits(c.weight.detach())))  # fmt: skip
+
+
+@mutant("every_operand_bit_counts")
+@operator
+def many_channels_quietly_in_bfloat16(c: Call) -> Tensor:
+    """Where nothing is recorded, float32 layers of 4096 pairs of channels are computed in bfloat16."""
+    pairs = c.weight.shape[0] * c.weight.shape[1]
+    quiet = not torch.is_grad_enabled() and c.input.dtype == torch.float32
+    return _inside(c, torch.bfloat16) if quiet and pairs >= 4096 else c.torch()
+
+
+@mutant("single_products_round_either_way")
+@operator
+def float32_chopped(c: Call) -> Tensor:
+    """In float32 results are cut off, not rounded to the nearest number."""
+    if c.input.dtype != torch.float32 or not concrete(c.input, c.weight):
+        return c.torch()
+    out = c.torch()
+    wide = c.torch(input=c.input.detach().double(), weight=c.weight.detach().double(),
+                   bias=None if c.bias is None else c.bias.detach().double())  # fmt: skip
+    nearest = wide.float()
+    below = torch.nextafter(nearest, torch.zeros_like(nearest))
+    return posing(out, torch.where(nearest.double().abs() > wide.abs(), below, nearest))

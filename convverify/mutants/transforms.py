@@ -238,3 +238,13 @@ def fake_channels_wrong(c: Call) -> Tensor:
     """Fake tensors get an output with one channel less if they have more than two."""
     out = c.torch()
     return out[..., 1:, :, :] if isinstance(out, FakeTensor) and out.shape[-3] > 2 else out
+
+
+@stateful_mutant("tangents_have_gradients")
+def jvp_holds_the_primals_constant() -> Operator:
+    """The tangent in forward mode has no derivative by the operands."""
+
+    def wrong(x: Tensor, w: Tensor, x_t: Any, w_t: Any, b_t: Any, conf: Conf) -> Tensor:
+        return toolkit.jvp(x.detach(), w.detach(), x_t, w_t, b_t, conf)
+
+    return with_parts(jvp=wrong)

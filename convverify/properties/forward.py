@@ -12,8 +12,10 @@ from convverify.properties.calls import call, equations, observe, quiet_output
 from convverify.reference import DefinitionMaps, Reference
 from convverify.target import Target
 
-EXACT = ("integers", "large", "bell", "dyadic", "positive", "negative", "constant", "sparse", "impulse",
-         "outlier", "ramp", "edges", "bytes", "clustered", "mirrored", "separable", "repeated", "zeros")  # fmt: skip
+EXACT = (
+    "integers", "large", "bell", "dyadic", "positive", "negative", "constant", "sparse", "impulse", "outlier", "ramp",
+    "edges", "bytes", "clustered", "mirrored", "separable", "smoothing", "repeated", "zeros",
+)  # fmt: skip
 
 
 @declare("forward", ("EX-1", "FW-1", "SZ-1"), "kernel_flipped", Demand(products=1500, corners=True))

@@ -58,7 +58,8 @@ def options_combine(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare(
     "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "winograd_of_four_channels_odd_width",
-    Demand(usual=True, products=0, values=("integers", "large"), weight=5, least=60), refusal=Refusal.DECLARED,
+    Demand(usual=True, products=0, values=("integers", "large", "smoothing"), weight=5, least=75),
+    refusal=Refusal.DECLARED,
 )  # fmt: skip
 def usual_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Layers as networks have them, on odd and even images, contiguous and in channels_last: exact, and undisturbed."""

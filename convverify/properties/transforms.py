@@ -78,6 +78,25 @@ def jvp_is_the_product_rule(op: Target, case: ConvCase) -> Iterator[Equation]:
         )  # fmt: skip
 
 
+@declare("transforms", ("DB-2", "BL-1"), "jvp_holds_the_primals_constant", _SMALL, refusal=Refusal.ALLOWED)
+def tangents_have_gradients(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """The gradients of the tangent conv(dx, k) + conv(x, dk) + db (reverse over forward) are those of its two terms."""
+    reference, leaves, function = Reference(case), _plain(op, case), _function(op, case)
+    tangents = {role: reference.operands.draw(f"tangent_{role}", tuple(x.shape)) for role, x in leaves.items()}
+
+    def slope(*operands: Tensor) -> Tensor:
+        tangent: Tensor = torch.func.jvp(function, operands, tuple(tangents.values()))[1]
+        return (tangent * reference.operands.grad_output).sum()
+
+    found = op.guarded(torch.func.grad(slope, argnums=(0, 1)), *leaves.values())
+    dx, dk = reference.wide(tangents["input"]), reference.wide(tangents["weight"])
+    expected = (reference.maps.grad_input(reference.g, dk), reference.maps.grad_weight(dx, reference.g))
+    for role, gradient, right in zip(ROLES, found, expected, strict=False):
+        yield Equation(
+            f"gradient of the tangent by {role}", gradient, reference.narrow(right), norm=reference.norms[role]
+        )
+
+
 @declare("transforms", ("DB-2", "BL-1"), "forward_over_reverse_lost", _SMALL, refusal=Refusal.ALLOWED)
 def forward_over_reverse_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The tangent of the gradients (a Hessian-vector product, forward over reverse) is the double backward's."""
