@@ -129,12 +129,12 @@ def _separable(shape: tuple[int, ...], amplitude: int, generator: torch.Generato
 
 
 def _smoothing(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
-    """Symmetric and separable at once, as kernels that smooth or sharpen are; columns and rows are not the same."""
-    side = max(1, math.isqrt(amplitude))
+    """Symmetric and separable at once, of powers of two, as kernels that smooth are; rows and columns are not alike."""
     if len(shape) < 2:
-        return _large(shape, side, generator)
+        return _large(shape, amplitude, generator)
+    most = min(3, (math.isqrt(amplitude) or 1).bit_length() - 1)
     column, row = (*shape[:-1], 1), (*shape[:-2], 1, shape[-1])
-    return _mirrored(column, side, generator) * _mirrored(row, side, generator)
+    return torch.exp2(_mirrored(column, most, generator).abs()) * torch.exp2(_mirrored(row, most, generator).abs())
 
 
 def _repeated(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:

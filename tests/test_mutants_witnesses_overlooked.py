@@ -101,7 +101,85 @@ def _overtaken(op: Any) -> bool:
     return not torch.equal(found, ONE)
 
 
+def _steady_slope(op: Any) -> bool:
+    def tangent(x: Any) -> Any:
+        return torch.func.jvp(lambda w: op(x, w), (ONE,), (ONE,))[1].sum()
+
+    return not torch.func.grad(tangent)(ONE).any()
+
+
+def _quiet(*operands: Any) -> Witness:
+    def witness(op: Any) -> bool:
+        with torch.no_grad():
+            return not torch.equal(op(*operands), torch_conv2d(*operands))
+
+    return witness
+
+
+def _overwritten(op: Any) -> bool:
+    def gradient(value: float) -> Any:
+        bias = torch.ones(1).requires_grad_()
+        return torch.autograd.grad(op(ONE, ONE, bias), bias, ONE * value)[0]
+
+    first = gradient(0.0)
+    for _ in range(8):
+        gradient(1.0)
+    return bool(first.any())
+
+
+def _added(op: Any) -> bool:
+    weight = ONE.clone().requires_grad_()
+    weight.grad = torch.zeros_like(weight)
+    torch.autograd.grad(op(ONE, weight).sum(), weight, allow_unused=True)
+    return bool(weight.grad.any())
+
+
+def _hooked(op: Any) -> bool:
+    weight = torch.nn.Parameter(ONE)
+    op(ONE, weight)
+    return bool(weight._backward_hooks)
+
+
+def _no_training(op: Any) -> bool:
+    with torch.inference_mode():
+        op(ONE, ONE)
+    try:
+        op(ONE.clone().requires_grad_(), ONE)
+    except RuntimeError:
+        return True
+    return False
+
+
+def _strict(op: Any) -> bool:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    op(ONE, ONE)
+    return not torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _promoted(op: Any) -> bool:
+    torch.set_default_dtype(torch.float64)
+    return op(ONE.float(), ONE.float()).dtype == torch.float64
+
+
+_SYMMETRIC = torch.tensor([[1.0, 2.0], [5.0, 3.0]])[..., None, None].expand(2, 2, 1, 2)
+_RANK_ONE = torch.tensor([[1.0, 2.0], [2.0, 4.0]]).mul(torch.tensor([[1.0], [3.0]])).expand(2, 1, 2, 2)
+
+
 TABLES: dict[str, Witness] = {
+    "jvp_holds_the_primals_constant": _steady_slope,
+    "many_channels_quietly_in_bfloat16": _quiet(torch.full((1, 64, 1, 1), 1.0 + 2.0**-20), torch.ones(64, 64, 1, 1)),
+    "float32_chopped": _differs(torch.full((1, 1, 1, 1), 1.0 + 2.0**-23), torch.full((1, 1, 1, 1), 1.5 + 2.0**-23)),
+    "symmetric_kernels_untransposed": lambda op: not torch.equal(
+        *(torch.autograd.grad(conv(x, _SYMMETRIC).sum() + conv(x, _SYMMETRIC)[0, 0].sum(), x)[0]
+          for conv in (op, torch_conv2d) for x in (torch.ones(1, 2, 3, 3, requires_grad=True),))
+    ),
+    "grad_bias_in_a_ring": _overwritten,
+    "backward_adds_to_grad_itself": _added,
+    "hook_of_every_call": _hooked,
+    "table_made_in_inference_mode": _no_training,
+    "deterministic_mode_no_longer_warns_only": _strict,
+    "missing_bias_of_the_default_dtype": _promoted,
+    "separable_depthwise_transposed": _differs(torch.randn(1, 2, 3, 3), _RANK_ONE, groups=2),
     "half_precision_weight_gradient": _summed(0),
     "half_precision_bias_gradient": _summed(1),
     "tf32_for_channels_by_the_eight": _differs(torch.full((1, 8, 1, 1), 1.0 + 2.0**-20), torch.ones(8, 8, 1, 1)),

@@ -17,6 +17,7 @@ from convverify.mutants import (
     gradients,
     groups,
     halves,
+    histories,
     layout,
     memory,
     modules,
@@ -33,7 +34,7 @@ from convverify.mutants import (
 )
 
 FAMILIES = (
-    forward, gradients, second_order, geometry, thresholds, groups, layout, contract, state, process, memory,
+    forward, gradients, second_order, geometry, thresholds, groups, layout, contract, state, histories, process, memory,
     precision, halves, special_values, refusals, adversarial, circumstances, transforms, narrow, modules, overlooked,
 )  # fmt: skip
 STYLES = (controls, controls_functions, controls_fast, controls_restricted, controls_wrapped)

@@ -224,3 +224,12 @@ def quiet_scratch_shared_by_threads() -> Operator:
         return c.torch(input=memory, weight=kernel)
 
     return run
+
+
+@mutant("default_dtype_is_irrelevant")
+@operator
+def missing_bias_of_the_default_dtype(c: Call) -> Tensor:
+    """Where there is no bias, zeros of the default dtype are added."""
+    out = c.torch()
+    special = out.is_complex() or not out.is_floating_point() or torch.is_autocast_enabled("cpu")
+    return out if c.bias is not None or special else out + torch.zeros(out.shape[-3], 1, 1, device=out.device)

@@ -6,7 +6,17 @@ import torch
 from torch import Tensor
 
 from convverify.mutants.base import Operator, mutant, stateful_mutant
-from convverify.mutants.toolkit import Call, Conf, grad_input, grad_weight, operator, scaled, with_parts
+from convverify.mutants.toolkit import (
+    Call,
+    Conf,
+    concrete,
+    grad_input,
+    grad_weight,
+    operator,
+    posing,
+    scaled,
+    with_parts,
+)
 
 
 def _interleaved(x: Tensor, groups: int, axis: int) -> Tensor:
@@ -117,3 +127,19 @@ def one_output_per_group_in_grad_weight() -> Operator:
         return right.flip(1) if conf.groups > 1 and len(w) == conf.groups else right
 
     return with_parts(grad_weight=wrong)
+
+
+@mutant("usual_layers_are_right")
+@operator
+def separable_depthwise_transposed(c: Call) -> Tensor:
+    """Square depthwise kernels that are each an outer product are applied with rows and columns exchanged."""
+    w = c.weight
+    depthwise = c.groups > 1 and c.groups == w.shape[0] and w.shape[1] == 1 and w.shape[2] == w.shape[3] > 1
+    if not depthwise or not concrete(w) or not _all_outer_products(w.detach()):
+        return c.torch()
+    return c.torch(weight=posing(w, w.detach().mT.contiguous()))
+
+
+def _all_outer_products(w: Tensor) -> bool:
+    corner = w[..., :1, :1]
+    return bool((corner != 0).all() and torch.equal(w * corner, w[..., :1] * w[..., :1, :]))

@@ -125,15 +125,16 @@ def _unwatched() -> Iterator[None]:
 )  # fmt: skip
 def default_dtype_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """With another default dtype than the operands' own, every result keeps the operands' and is exact."""
-    reference, before = Reference(case), torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32 if case.torch_dtype == torch.float64 else torch.float64)
-    try:
-        seen = observe(op, case)
-        found = {"output": seen.output, **seen.grads()}
-    finally:
-        torch.set_default_dtype(before)
-    for equation in equations(case, reference, found):
-        yield replace(equation, what=f"{equation.what} under another default dtype")
+    before = torch.get_default_dtype()
+    for each in filter(op.domain.allows, dict.fromkeys((case, replace(case, bias=False)))):
+        torch.set_default_dtype(torch.float32 if case.torch_dtype == torch.float64 else torch.float64)
+        try:
+            seen = observe(op, each)
+            found = {"output": seen.output, **seen.grads()}
+        finally:
+            torch.set_default_dtype(before)
+        for equation in equations(each, Reference(each), found):
+            yield replace(equation, what=f"{equation.what} under another default dtype")
 
 
 @declare(

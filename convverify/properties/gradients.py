@@ -78,13 +78,14 @@ def operands_of_a_network_are_the_same(op: Target, case: ConvCase) -> Iterator[E
 
 @declare("gradients", ("GI-1", "GW-3", "GB-1"), "second_backward_doubled", Demand(products=3000))
 def backward_accumulates(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """`.backward()` puts the gradients into `.grad`, and a second one through the kept graph adds them again."""
+    """`.backward()` puts the gradients into `.grad`, and a second one adds them again; `autograd.grad` adds nothing."""
     seen = observe(op, case)
     if not seen.output.requires_grad:
         raise Refuted("the output does not require a gradient, but its operands do")
     for _ in range(2):  # each with a grad_output of its own: torch may keep a view of it as .grad, and add to that
         op.guarded(seen.output.backward, seen.operands.grad_output.clone(), retain_graph=True)
     reference = Reference(case)
+    yield from equations(case, reference, seen.grads())
     for equation in equations(case, reference, {role: _grad(leaf) for role, leaf in seen.leaves.items()}):
         yield Equation(
             f"{equation.what} after two backward passes", equation.actual, 2 * equation.expected,

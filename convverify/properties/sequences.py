@@ -146,20 +146,38 @@ def _changed_quietly(
     Demand(products=300, values=("integers",), weight=0.15, least=2),
 )  # fmt: skip
 def many_calls_stay_right(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """After dozens of calls the results are still right."""
-    reference = Reference(case)
+    """In dozens of calls with three kinds of data each result is right, and those of the first stay what they were."""
+    cases = [replace(case, seed=case.seed + 2 * number) for number in range(3)]
+    references = list(map(Reference, cases))
+    first: dict[str, Tensor] = {}
     for number in range(MANY_CALLS):
-        seen = observe(op, case)
+        mine, reference = cases[number % 3], references[number % 3]
+        seen = observe(op, mine)
         found = {"output": seen.output, **seen.grads()}
-        yield from _labelled(f"of call {number + 1}", equations(case, reference, found))
+        first = first or found
+        yield from _labelled(f"of call {number + 1}", equations(mine, reference, found))
+        yield from _labelled(f"of the first call, after {number + 1}", equations(case, references[0], first))
 
 
 @declare("sequences", ("AD-1",), "outputs_never_let_go", Demand(products=300, values=("integers",), weight=0.1))
 def outputs_are_let_go(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Of many calls whose outputs nobody holds any more, a few tensors at most are still alive."""
-    for requires in ((), LEAVES):
-        kept = _still_alive(functools.partial(observe, op, case, requires))
+    calls: list[Callable[[], object]] = [functools.partial(observe, op, case, requires) for requires in ((), LEAVES)]
+    for each in (*calls, _of_a_model(op, case)):
+        kept = _still_alive(each)
         yield Equation(f"whether {OUTPUTS} calls left more than {OUTPUTS // 2} tensors", kept > OUTPUTS // 2, False)
+
+
+def _of_a_model(op: Target, case: ConvCase) -> Callable[[], object]:
+    """A call, and its backward pass, with the same Parameters each time."""
+    leaves = observe(op, case, requires=()).leaves
+    model = {role: nn.Parameter(leaf) for role, leaf in leaves.items() if role != "input"}
+
+    def run() -> None:
+        output = call(op, case, {"input": leaves["input"].clone(), **model})
+        op.guarded(torch.autograd.grad, output, list(model.values()), torch.ones_like(output))
+
+    return run
 
 
 def _still_alive(call: Callable[[], object]) -> int:
@@ -179,6 +197,18 @@ def _still_alive(call: Callable[[], object]) -> int:
         if sum(each() is not None for each in young) > OUTPUTS // 2:
             gc.collect(generation)
     return sum(each() is not None for each in young)
+
+
+@declare("sequences", ("FW-ALL", "GI-ALL", "GW-ALL"), "table_made_in_inference_mode", _SMALL)
+def inference_leaves_training_alone(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """After a first call in inference mode, at sizes that were not met before, output and gradients are right."""
+    sizes = tuple(size + 17 + case.seed % 7 for size in case.geometry.input_size)
+    fresh = case.with_geometry(input_size=sizes)
+    if not op.domain.allows(fresh):
+        raise Unsupported("it claims no other sizes of images")
+    with torch.inference_mode():
+        call(op, fresh, observe(op, fresh, requires=()).leaves)
+    yield from exact_results(op, fresh)
 
 
 @declare("sequences", ("GI-ALL", "GW-ALL"), "gradients_accumulate", _SMALL)

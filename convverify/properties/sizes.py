@@ -300,7 +300,9 @@ def no_memory_is_read_before_written(op: Target, case: ConvCase) -> Iterator[Equ
         fill.fill_uninitialized_memory = True
         seen = observe(op, case)
         found = {"output": seen.output, **seen.grads()}
+        mode = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     finally:
         torch._C._set_deterministic_algorithms(deterministic, warn_only=warn_only)
         fill.fill_uninitialized_memory = filled
     yield from equations(case, Reference(case), found)
+    yield Equation("deterministic mode, and whether it only warns, after the calls", mode, (True, True))
