@@ -17,7 +17,16 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import declare
-from convverify.properties.calls import LEAVES, call, equations, exact_results, geometry_arguments, observe, undisturbed
+from convverify.properties.calls import (
+    LEAVES,
+    call,
+    equations,
+    exact_results,
+    geometry_arguments,
+    observe,
+    of_samples,
+    undisturbed,
+)
 from convverify.reference import Reference
 from convverify.target import OperatorError, Target, Unsupported
 
@@ -147,6 +156,7 @@ def _changed_quietly(
 )  # fmt: skip
 def many_calls_stay_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """In dozens of calls with three kinds of data each result is right, and those of the first stay what they were."""
+    case = of_samples(op, case, case.geometry.batch)
     cases = [replace(case, seed=case.seed + 2 * number) for number in range(3)]
     references = list(map(Reference, cases))
     first: dict[str, Tensor] = {}
