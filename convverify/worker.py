@@ -39,8 +39,14 @@ def main() -> None:
         return
     if plan.case is None:
         warm_up()
-    _carry_out(plan, {(name, device) for name, device in request["skip"]}, channel)
-    os._exit(0)  # whatever threads and exit handlers the operator has left behind
+    code = 1
+    try:
+        _carry_out(plan, {(name, device) for name, device in request["skip"]}, channel)
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)  # whatever threads and exit handlers the operator has left behind
 
 
 def _carry_out(plan: Any, skip: set[tuple[str, str]], channel: int) -> None:

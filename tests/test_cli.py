@@ -287,7 +287,9 @@ def test_interrupt_leaves_a_report_in_which_the_rest_is_not_run(tmp_path: Path):
     target = operator_file(tmp_path, f"open({str(tmp_path / 'started')!r}, 'w').close()\ntime.sleep(0.05)")
     names = ("zero_steps_are_refused", "forward_equals_torch", "gradients_equal_torch", "every_size_is_right")
     chosen = [word for name in names for word in ("--property", name)]
-    command = [sys.executable, "-m", "convverify", "verify", target, *chosen, "--out", str(tmp_path / "out")]
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a background job does not
+    program = f"{listening}; from convverify.cli import main; main()"
+    command = [sys.executable, "-c", program, "verify", target, *chosen, "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

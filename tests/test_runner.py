@@ -173,7 +173,7 @@ def test_hang_is_caught_and_ends_the_run(monkeypatch: pytest.MonkeyPatch):
     short = Budget("quick", 5, 2.0, 0.1, 0.2, case_seconds=0.3, costly=False)
     monkeypatch.setitem(BUDGETS, "quick", short)
     started = time.perf_counter()
-    run = verify(operators.sleeps, "quick", properties=FAST)
+    run = verify(operators.sleeps, "quick", properties=FAST, jobs=1)
     assert time.perf_counter() - started < 10
     first, *rest = run.results
     assert first.outcome is Outcome.ERRORED
@@ -304,8 +304,13 @@ def test_verification_works_on_another_thread_than_the_main_one():
 def test_results_come_in_the_order_of_the_catalogue_and_one_by_one():
     told: list[str] = []
     names = [prop.name for prop in CATALOGUE if prop.name in FAST]
-    run = verify(operators.torch_conv2d, "quick", properties=names, progress=lambda r: told.append(r.property))
-    assert told == names == [result.property for result in run.results]
+    for jobs in (1, 2):
+        told.clear()
+        run = verify(
+            operators.torch_conv2d, "quick", properties=names, progress=lambda r: told.append(r.property), jobs=jobs
+        )
+        assert names == [result.property for result in run.results]
+        assert told == names if jobs == 1 else sorted(told) == sorted(names)
 
 
 def test_fail_fast_leaves_the_rest_not_run():

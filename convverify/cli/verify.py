@@ -36,7 +36,7 @@ COLOURS = {
 @click.option("--property", "properties", multiple=True, help="Check only this property; may be repeated.")
 @click.option("--shapes", default="", help="Check the layers of a network instead of drawn cases: lenet, resnet50.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first property that is falsified.")
-@click.option("--jobs", type=click.IntRange(1), help="How many processes share the work.  [default: 2, or 1 a core]")
+@click.option("--jobs", type=click.IntRange(1), help="Processes that share the work.  [default: one a core, at most 2]")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the report goes  [default: reports/<name>]")
 def command(
     target: str, budget: str, device: str, seed: int, secret_seed: int | None, domain: str,
