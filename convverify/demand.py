@@ -45,13 +45,25 @@ class Demand:
     def takes(self, case: ConvCase) -> bool:
         """Whether the property can use the case: one with a bias only if it wants any.
 
-        One in which no window reads a pixel is never drawn: torch's own convolution may end the process on it,
-        and `windows_in_the_padding_give_the_bias` is about these alone.
+        Two kinds are never drawn, since torch's own convolution may end the process on them: one in which no window
+        reads a pixel, which `windows_in_the_padding_give_the_bias` alone is about, and one whose gradient torch
+        writes past its end.
         """
-        if case.geometry.reads_nothing or (case.bias and not self.bias):
+        if case.geometry.reads_nothing or _written_past_the_end(case) or (case.bias and not self.bias):
             return False
         return self.where(case) and (self.dtypes == ORDINARY or case.dtype in self.dtypes)
 
     def reaches(self, dtypes: tuple[str, ...]) -> bool:
         """Whether the property has a case in one of these dtypes; none stands for all."""
         return not dtypes or self.dtypes == ORDINARY or not set(dtypes).isdisjoint(self.dtypes)
+
+
+def _written_past_the_end(case: ConvCase) -> bool:
+    """Whether torch 2.13 writes past the end of grad_input, on processors without AVX-512.
+
+    Seen with glibc's checks of the heap: in float32, channels last, for kernels of one tap whose strides leave pixels
+    over, and up to six channels; not with nine.
+    """
+    g = case.geometry
+    strided = max(g.kernel_size) == 1 < max(g.stride) and any(axis.remainder for axis in g.axes)
+    return strided and case.dtype == "float32" and g.in_channels <= 8 and "input:channels_last" in case.layout

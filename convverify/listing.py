@@ -121,4 +121,4 @@ def _case(geometry: ConvGeometry, plan: Plan, prop: Property, device: str, hand:
     fitted = domain.fit(case)
     if fitted is None or Pace.size(fitted.geometry) > MOST_GROWN * Pace.size(geometry):
         return None
-    return fitted if demand.takes(fitted) else None
+    return next(filter(demand.takes, (fitted, replace(fitted, layout="contiguous"))), None)

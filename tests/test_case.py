@@ -201,3 +201,10 @@ def test_fewer_elements_are_smaller():
     case = ConvCase.parse(LINE)
     assert case.with_geometry(batch=1).size < case.size
     assert case.with_geometry(out_channels=2).size < case.size
+
+
+def test_a_case_that_torch_writes_past_the_end_of_is_never_asked_for():
+    line = "n3 c3->5 i6x6 k1x1 s2x2 p0x0 d1x1 g1 bias float32 cpu layout=input:channels_last values=integers seed=0"
+    assert not Demand().takes(ConvCase.parse(line))
+    for other in (line.replace("float32", "float64"), line.replace("i6x6", "i5x5"), line.replace("input:", "weight:")):
+        assert Demand().takes(ConvCase.parse(other))
