@@ -314,10 +314,18 @@ def test_results_come_in_the_order_of_the_catalogue_and_one_by_one():
 
 
 def test_fail_fast_leaves_the_rest_not_run():
-    run = verify(operators.kernel_turned, "quick", properties=FAST, fail_fast=True)
+    run = verify(operators.kernel_turned, "quick", properties=FAST, fail_fast=True, jobs=1)
     assert run.results[0].outcome is Outcome.FALSIFIED
     assert {result.outcome for result in run.results[1:]} == {Outcome.NOT_RUN}
     assert run.results[1].reason == "forward_equals_definition failed first"
+
+
+def test_fail_fast_of_two_jobs_names_whichever_failed_first():
+    run = verify(operators.kernel_turned, "quick", properties=FAST, fail_fast=True, jobs=2)
+    failed = [result.property for result in run.results if result.outcome is Outcome.FALSIFIED]
+    assert failed
+    left = {result.reason for result in run.results if result.outcome is Outcome.NOT_RUN}
+    assert left <= {f"{name} failed first" for name in failed}
 
 
 def test_named_shapes_are_checked_instead_of_drawn_cases():
