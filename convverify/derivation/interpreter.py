@@ -26,12 +26,12 @@ V = TypeVar("V")
 
 MOVES = frozenset(
     {
-        "alias", "as_strided", "cat", "clone", "constant_pad_nd", "contiguous", "copy_", "detach",
+        "alias", "as_strided", "cat", "clone", "complex", "constant_pad_nd", "contiguous", "copy_", "detach",
         "diagonal", "expand", "flip", "im2col", "index", "index_select", "lift_fresh_copy", "narrow",
         "new_zeros", "permute", "pixel_shuffle", "repeat", "reshape", "roll", "select", "select_backward",
         "select_scatter", "slice", "slice_backward", "slice_scatter", "split", "split_with_sizes",
         "squeeze", "stack", "t", "transpose", "unbind", "unfold", "unsafe_view", "unsqueeze", "view",
-        "zero_", "zeros", "zeros_like",
+        "view_as_complex", "zero_", "zeros", "zeros_like",
     }
 )  # fmt: skip
 EMPTY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from convverify.geometry import ConvGeometry, Sizes
-from convverify.operator.kernels import shifts
+from convverify.operator.kernels import seconds, shifts
+from convverify.operator.kernels.frame import Slices
 from convverify.operator.kernels.shifts import Sum, Term
 
 # Bytes of one operand of an addition: small enough for the caches, and large enough to outweigh the call.
@@ -34,8 +36,7 @@ def forward(geometry: ConvGeometry, x: Tensor, k: Tensor, format: torch.memory_f
     output = x.new_empty(geometry.output_shape).contiguous(memory_format=format)
     total, scratch = shifts.of_forward(geometry, x.element_size()), _Scratch()
     for block in itertools.product(*_cuts(geometry, x.element_size(), limit // 4)):
-        part = x[block]
-        scratch.read({phase: _phase(part, geometry, phase).contiguous() for phase in total.sources})
+        scratch.read(_phases(x[block], geometry, total.sources))
         _write(output[block], total, scratch, _weights(k, block))
     return output
 
@@ -48,8 +49,8 @@ def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memor
     for block in itertools.product(*_cuts(geometry, g.element_size(), limit // 4)):
         scratch.read({(): g[block].contiguous()})
         weights = _weights(k, block)
-        for total in totals:
-            _write(_phase(result[block], geometry, total.phase), total, scratch, weights)
+        for rows, sums in itertools.groupby(totals, lambda total: total.phase[:-1]):
+            _write_phases(result[block], geometry, rows, tuple(sums), scratch, weights)
     return result
 
 
@@ -64,7 +65,7 @@ def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memo
         terms = total.terms[first : first + TAPS]
         products: list[Tensor] = []
         for some in images:
-            scratch.read({phase: _phase(x[some, own], geometry, phase).contiguous() for phase in total.sources})
+            scratch.read(_phases(x[some, own], geometry, total.sources))
             pairs = _pairs(terms, scratch, total.size, g[some, own].contiguous())
             if not products:
                 parts = [_like(one, part) for (one, _), part in zip(pairs, memory, strict=False)]
@@ -129,14 +130,37 @@ def _write(target: Tensor, total: Sum, scratch: _Scratch, weights: tuple[Tensor,
         target.copy_(into)
 
 
+def _write_phases(target: Tensor, geometry: ConvGeometry, rows: Sizes, sums: tuple[Sum, ...], scratch: _Scratch,
+                  weights: tuple[Tensor, ...]) -> None:  # fmt: skip
+    """Write the sums of a phase of the rows to `[images, channels, *size]`, one for each phase of the last axis."""
+    part = target[_steps(geometry.stride[:-1], rows)]
+    if len(sums) != 2:
+        for number, total in enumerate(sums):
+            _write(part[..., number :: len(sums)], total, scratch, weights)
+        return
+    parts = [target.new_empty((*target.shape[:2], *total.size)) for total in sums]
+    for into, total in zip(parts, sums, strict=True):
+        _write(into, total, scratch, weights)
+    seconds.put(part, *parts)
+
+
 def _dense(target: Tensor) -> bool:
     """Whether its planes lie row by row, so that additions to them are of long runs."""
     return target[0, 0].is_contiguous() and (target.shape[1] == 1 or target.stride(1) >= target[0, 0].numel())
 
 
-def _phase(x: Tensor, geometry: ConvGeometry, phase: Sizes) -> Tensor:
-    steps: list[Any] = [slice(p, None, s) for p, s in zip(phase, geometry.stride, strict=True)]
-    return x if max(geometry.stride) == 1 else x[(..., *steps)]
+def _phases(x: Tensor, geometry: ConvGeometry, phases: Sequence[Sizes]) -> dict[Sizes, Tensor]:
+    """Phases of some planes, contiguous."""
+    if geometry.stride[-1] != 2:
+        return {phase: x[_steps(geometry.stride, phase)].contiguous() for phase in phases}
+    parts = seconds.seconds(x)
+    return {phase: seconds.dense(parts[phase[-1]][_steps(geometry.stride[:-1], phase[:-1])]) for phase in phases}
+
+
+def _steps(stride: Sizes, phase: Sizes) -> Slices:
+    """The index of a phase of the first spatial axes, as many as there are strides; the others are whole."""
+    every: Slices = (slice(None), slice(None))
+    return every if max(stride, default=1) == 1 else (*every, *map(slice, phase, itertools.repeat(None), stride))
 
 
 def _weights(k: Tensor, block: tuple[slice, slice]) -> tuple[Tensor, ...]:
