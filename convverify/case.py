@@ -170,7 +170,7 @@ def _drawn(case: ConvCase, role: str, shape: tuple[int, ...], factors: int) -> T
     distribution = DISTRIBUTIONS[case.values]
     salt = sum(ord(letter) * 31**place for place, letter in enumerate(role))
     generator = torch.Generator().manual_seed((case.seed * 1_000_003 + salt) % 2**63)
-    data = distribution.draw(shape, case.amplitude, generator)
+    data = distribution.of(role)(shape, case.amplitude, generator)
     if distribution.exact:
         data = _thin(data, case, generator)
     data = data * 2.0 ** (case.scale * factors)

@@ -66,6 +66,19 @@ CORNERS = tuple(
     )
 )
 
+# Every option at once, different on both axes, with remainders: what goes wrong by one option goes wrong here.
+EVERYTHING = tuple(
+    map(
+        ConvGeometry.parse,
+        (
+            "n2 c2->4 i4x5 k2x1 s2x3 p1x0 d2x1 g2",
+            "n2 c4->4 i4x3 k2x3 s2x3 p1x2 d2x1 g2",
+            "n3 c6->4 i8x8 k3x2 s2x3 p1x2 d2x3 g2",
+            "n2 c6->9 i7x8 k2x3 s3x2 p2x1 d2x3 g3",
+        ),
+    )
+)
+
 NAMED = tuple(
     map(
         ConvGeometry.parse,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,9 +53,12 @@ def at(
 
 def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeometry]:
     demand, share = prop.demand, plan.budget.corners
+    if not (demand.thresholds or demand.combinations or demand.large):
+        fitting = [g for g in corners.EVERYTHING if g.products <= demand.products]
+        yield from rng.sample(fitting, math.ceil(len(fitting) * share))
     if demand.usual:
         layers = rng.sample(corners.USUAL, len(corners.USUAL))
-        yield from _few_kinds(layers)[: math.ceil(FEW_USUAL * share)] if demand.products else layers
+        yield from _few_kinds(layers)[: math.ceil(FEW_USUAL * share)] if demand.products else _pairs_first(layers)
     if demand.corners and demand.strings:
         yield from rng.sample(corners.NAMED, len(corners.NAMED))
     elif demand.corners:
@@ -77,6 +81,20 @@ def _few_kinds(layers: Sequence[ConvGeometry]) -> list[ConvGeometry]:
     return [*map(of_kind.pop, first), *of_kind.values()]
 
 
+def _pairs_first(layers: Sequence[ConvGeometry]) -> list[ConvGeometry]:
+    """The layers, first one of each kind, and soon each kind with every image and all numbers of channels."""
+    kinds: dict[tuple[object, ...], dict[tuple[object, object], ConvGeometry]] = {}
+    for layer in layers:
+        parts = layer.input_size, (layer.in_channels, layer.out_channels)
+        kinds.setdefault(corners.kind_of_layer(layer), {})[parts] = layer
+    rounds: dict[int, list[ConvGeometry]] = {}
+    for of_kind in kinds.values():
+        images, channels = (list(dict.fromkeys(kind)) for kind in zip(*of_kind, strict=True))
+        for n in range(max(len(images), len(channels))):
+            rounds.setdefault(n, []).append(of_kind[images[n % len(images)], channels[n % len(channels)]])
+    return list(dict.fromkeys(itertools.chain(*rounds.values(), layers)))
+
+
 def _varied(geometry: ConvGeometry, rng: random.Random) -> ConvGeometry:
     """The geometry strided, dilated or padded, where it can be: what goes by size may go wrong only then."""
     change: dict[str, Any] = rng.choice(VARIATIONS)
@@ -91,10 +109,16 @@ class _Hand:
 
     def __init__(self, demand: Demand, rng: random.Random) -> None:
         self.rng = rng
+        self.first = True
         self.values, self.dtypes = _dealt(demand.values, rng), _dealt(demand.dtypes, rng)
         self.layouts = {role: _dealt(ROLE_LAYOUTS[role], rng) for role in demand.operand_layouts}
         laid_out = demand.usual and (self.layouts or not demand.products)
         self.usual = _dealt(USUAL_LAYOUTS, rng) if laid_out else None
+
+    def bias(self) -> bool:
+        """Whether a case has one; the first has."""
+        first, self.first = self.first, False
+        return first or self.rng.random() < BIASED
 
     def layout(self, bias: bool) -> str:
         if self.usual is not None and not (self.layouts and self.rng.random() < 0.5):
@@ -110,7 +134,7 @@ def _dealt(cards: Sequence[str], rng: random.Random) -> Iterator[str]:
 
 def _case(geometry: ConvGeometry, plan: Plan, prop: Property, device: str, hand: _Hand) -> ConvCase | None:
     demand, domain, rng = prop.demand, plan.op.domain, hand.rng
-    values, bias = next(hand.values), demand.bias and (demand.large or rng.random() < BIASED)
+    values, bias = next(hand.values), demand.bias and (demand.large or hand.bias())
     layout = hand.layout(bias)
     if geometry.batch == 1 and any(name in layout for name in OF_SAMPLES):
         geometry = replace(geometry, batch=2)

@@ -28,7 +28,7 @@ class Clock:
 
 
 class Pace:
-    """The least seconds that an operator has taken for each product, sample, pixel, position, and so on.
+    """The least seconds that an operator has taken for each product, term, sample, pixel, group, and so on.
 
     An operator in plain loops takes its time for one of these; whichever it is, its least pace bounds from
     below what a larger case will take.
@@ -58,6 +58,9 @@ class Pace:
 
 
 def _measures(g: ConvGeometry) -> tuple[int, ...]:
-    positions = math.prod(g.output_size)
+    positions, elements = math.prod(g.output_size), g.batch * g.in_channels * math.prod(g.input_size)
     pairs = g.in_channels * g.out_channels // g.groups
-    return g.products, g.batch, g.batch * positions, positions, g.out_channels * positions, pairs
+    return (
+        g.products, g.terms_per_output, g.batch, g.batch * positions, positions, g.out_channels * positions, pairs,
+        elements, g.groups,
+    )  # fmt: skip

@@ -33,6 +33,7 @@ from convverify.tally import Tally, judged
 from convverify.target import OperatorHang
 
 NOT_LONG = 0.1  # seconds of a case that a property may begin though its time is up, while it has too few
+FIRST_ONES = 1.0  # seconds of a property's first cases, which may load what later ones find there
 MOST_REFUSED = 10  # tries beyond those wanted after which, the time being up, no further case is looked for
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300
@@ -104,7 +105,7 @@ class _Verifier:
         tally = Tally()
         if self.plan.shapes or self.plan.case:
             deadline = math.inf  # what was asked for by name is checked, however long it takes
-        budget, domain, least = self.budget, self.plan.op.domain, prop.demand.least
+        budget, domain, least, seconds = self.budget, self.plan.op.domain, prop.demand.least, list[float]()
         if not prop.demand.reaches(domain.dtypes):
             return tally
 
@@ -120,11 +121,13 @@ class _Verifier:
             finding = self._beside_torch(prop, case, finding)
             tally.add(case, finding)
             if finding.kind not in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):  # what is refused takes no time
-                self.pace.note(case, time.perf_counter() - case_started)
+                seconds.append(time.perf_counter() - case_started)
+                self.pace.note(case, seconds[-1])
             if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
                 self.supported[case.geometry] = None
             wanting = tally.live < least and tally.tried < least + MOST_REFUSED
-            return tally.failed is None and (wanting or self.clock() < deadline)
+            affordable = min(seconds, default=0.0) <= NOT_LONG or sum(seconds) <= FIRST_ONES
+            return tally.failed is None and ((wanting and affordable) or self.clock() < deadline)
 
         for case in given(self.plan, prop, device):
             left = deadline - self.clock() if tally.cases else budget.case_seconds / 8

@@ -23,13 +23,19 @@ Draw = Callable[[tuple[int, ...], int, torch.Generator], Tensor]
 class Distribution:
     """How operands look; `exact` ones leave no rounding to a right operator.
 
-    `draw(shape, amplitude, generator)` returns float64 integers of at most `amplitude`.
+    `draw(shape, amplitude, generator)` returns float64 integers of at most `amplitude`; `weight`, where there is one,
+    draws the kernel in its place.
     """
 
     name: str
     draw: Draw
     exact: bool = True
     scaled: bool = False
+    weight: Draw | None = None
+
+    def of(self, role: str) -> Draw:
+        """What draws the tensor of a role."""
+        return self.weight if self.weight is not None and role == "weight" else self.draw
 
 
 def _integers(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
@@ -63,8 +69,11 @@ def _constant(shape: tuple[int, ...], amplitude: int, generator: torch.Generator
 
 
 def _sparse(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
-    keep = torch.rand(shape, generator=generator, dtype=torch.float64) < 0.15
-    return _positive(shape, amplitude, generator) * keep
+    """Fourteen or nineteen of twenty are zeros, the others of every order of magnitude."""
+    share = (6 / 20, 1 / 20)[int(torch.randint(2, (1,), generator=generator))]
+    keep = torch.rand(shape, generator=generator, dtype=torch.float64) < share
+    order = torch.rand(shape, generator=generator, dtype=torch.float64) * math.log2(amplitude)
+    return torch.exp2(order).round().clamp(max=amplitude) * keep
 
 
 def _impulse(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
@@ -143,6 +152,64 @@ def _repeated(shape: tuple[int, ...], amplitude: int, generator: torch.Generator
     return _large(alike, amplitude, generator).expand(shape).clone()
 
 
+def _tap(shape: tuple[int, ...], place: int) -> Tensor:
+    """A one at one tap of the kernel, by its number, and zeros elsewhere; it broadcasts over the channels."""
+    taps = torch.zeros(shape[2:], dtype=torch.float64)
+    taps.view(-1)[place] = 1
+    return taps
+
+
+def _middle(shape: tuple[int, ...]) -> int:
+    place = 0
+    for size in shape[2:]:
+        place = place * size + size // 2
+    return place
+
+
+def _boxes(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Each filter of each channel constant."""
+    return _large((*shape[:2], *(1 for _ in shape[2:])), amplitude, generator).expand(shape).clone()
+
+
+def _identity(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """A one at the middle tap of each filter's own channel."""
+    own = torch.arange(shape[1]) == torch.arange(shape[0])[:, None] % max(1, shape[1])
+    return own.reshape(*shape[:2], *(1 for _ in shape[2:])) * _tap(shape, _middle(shape))
+
+
+def _shift(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """A one at the same tap of all filters."""
+    place = torch.randint(math.prod(shape[2:]), (1,), generator=generator)
+    return _tap(shape, int(place)).expand(shape).clone()
+
+
+def _pointwise(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Nothing but the middle tap of a larger kernel."""
+    return _large(shape, amplitude, generator) * _tap(shape, _middle(shape))
+
+
+def _derivative(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Odd: turned by 180 degrees it is its negative."""
+    half = _large(shape, amplitude // 2, generator)
+    return half - half.flip(tuple(range(2, len(shape))))
+
+
+def _alike(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """All filters the same."""
+    return _large((1, *shape[1:]), amplitude, generator).expand(shape).clone()
+
+
+def _pruned(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Every other filter zero."""
+    kept = torch.arange(shape[0]) % 2
+    return _large(shape, amplitude, generator) * kept.reshape(-1, *(1 for _ in shape[1:]))
+
+
+def _signs(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
+    """Of one absolute value."""
+    return _large(shape, amplitude, generator).sign()
+
+
 def _zeros(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
     return torch.zeros(shape, dtype=torch.float64)
 
@@ -160,6 +227,12 @@ def _wide(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) ->
     spread = torch.rand(shape, generator=generator, dtype=torch.float64) * 20 - 10
     return _normal(shape, amplitude, generator) * torch.exp2(spread)
 
+
+# Kernels of a form that invites a shortcut, with inputs of no form at all.
+FORMS = {
+    "box": _constant, "boxes": _boxes, "identity": _identity, "shift": _shift, "pointwise": _pointwise,
+    "derivative": _derivative, "alike": _alike, "pruned": _pruned, "signs": _signs, "smooth": _smoothing,
+}  # fmt: skip
 
 DISTRIBUTIONS = {
     distribution.name: distribution
@@ -183,6 +256,7 @@ DISTRIBUTIONS = {
         Distribution("smoothing", _smoothing),
         Distribution("repeated", _repeated),
         Distribution("zeros", _zeros),
+        *(Distribution(name, _large, weight=draw) for name, draw in FORMS.items()),
         Distribution("normal", _normal, exact=False),
         Distribution("uniform", _uniform, exact=False),
         Distribution("wide", _wide, exact=False),

@@ -30,8 +30,30 @@ def test_usual_layers_lie_as_models_have_them_each_layout_in_turn():
 @pytest.mark.parametrize(("budget", "few"), [("quick", FEW_USUAL // 2), ("standard", FEW_USUAL)])
 def test_where_cases_are_drawn_a_few_usual_layers_come_first(budget: str, few: int):
     cases = listed("calls_are_independent", plan(budget))
-    assert len(cases) == few
-    assert {case.geometry for case in cases} <= set(corners.USUAL)
+    usual = [case for case in cases if case.geometry in corners.USUAL]
+    assert len(usual) == few
+    assert {case.geometry for case in cases} <= {*corners.USUAL, *corners.EVERYTHING}
+
+
+@pytest.mark.parametrize("name", ["jvp_is_the_product_rule", "exact_gradcheck", "forward_equals_torch"])
+def test_the_first_case_has_every_option_at_once_and_a_bias(name: str):
+    for seed in range(3):
+        first = listed(name, plan("quick", seed=seed))[0]
+        assert first.bias
+        g = first.geometry
+        assert g.groups > 1
+        for option, plain in ((g.stride, 1), (g.dilation, 1), (g.padding, 0)):
+            assert max(option) > plain
+            assert len(set(option)) > 1
+        assert all(axis.remainder for axis in g.axes)
+
+
+def test_each_kind_of_layer_comes_once_before_any_comes_twice_and_meets_every_image():
+    layers = [case.geometry for case in listed("kernels_of_special_form_are_right", plan("quick"))]
+    kinds = set(map(corners.kind_of_layer, corners.USUAL))
+    assert set(map(corners.kind_of_layer, layers[: len(kinds)])) == kinds
+    met = {(corners.kind_of_layer(g), g.input_size) for g in layers[: 4 * len(kinds)]}
+    assert len(met) == 4 * len(kinds)
 
 
 def test_a_layout_of_samples_has_several():

@@ -176,6 +176,13 @@ def _written_past(op: Any) -> bool:
     return not bool(storage[-1].isnan())
 
 
+def _written_around(op: Any) -> bool:
+    g, storage = _inside((1, 1, 2, 2))
+    x = torch.ones(1, 1, 2, 2, requires_grad=True)
+    torch.autograd.grad(op(x, torch.ones(1, 1, 1, 1)), x, g)
+    return not bool(storage[0].isnan() and storage[-1].isnan())
+
+
 MEMORY: dict[str, Witness] = {
     "last_column_unwritten": poisoned(differs(0, "n1 c1->1 i2x5 k1x1 s1x1 p0x0 d1x1 g1")),
     "corner_unwritten": poisoned(differs(0, "n1 c1->1 i4x4 k1x1 s2x2 p0x0 d1x1 g1")),
@@ -190,6 +197,7 @@ MEMORY: dict[str, Witness] = {
         op, torch.ones(1, 1, 3, 4)[..., :3], torch.ones(1, 1, 2, 2), padding=1
     ),
     "writes_past_the_input": _written_past,
+    "grad_output_padded_in_place": _written_around,
     "grad_weight_reads_stale_taps": poisoned(grad("n1 c1->1 i4x4 k3x3 s1x1 p0x0 d1x1 g1")),
 }
 

@@ -285,12 +285,10 @@ def test_verifying_leaves_the_callers_random_streams_alone():
     assert actual[1:] == expected[1:]
 
 
-def test_many_verifications_in_one_process_are_cheap_and_independent():
-    started = time.perf_counter()
+def test_many_verifications_in_one_process_are_independent():
     for _ in range(20):
         assert outcome(operators.kernel_turned, "forward_equals_definition").outcome is Outcome.FALSIFIED
         assert outcome(operators.torch_conv2d, "zero_steps_are_refused").outcome is Outcome.PASSED
-    assert time.perf_counter() - started < 40
 
 
 def test_verification_works_on_another_thread_than_the_main_one():

@@ -27,6 +27,7 @@ from convverify.mutants import (
     process,
     refusals,
     second_order,
+    shortcuts,
     special_values,
     state,
     thresholds,
@@ -35,7 +36,8 @@ from convverify.mutants import (
 
 FAMILIES = (
     forward, gradients, second_order, geometry, thresholds, groups, layout, contract, state, histories, process, memory,
-    precision, halves, special_values, refusals, adversarial, circumstances, transforms, narrow, modules, overlooked,
+    precision, halves, special_values, refusals, adversarial, shortcuts, circumstances, transforms, narrow, modules,
+    overlooked,
 )  # fmt: skip
 STYLES = (controls, controls_functions, controls_fast, controls_restricted, controls_wrapped)
 MUTANTS: tuple[base.Mutant, ...] = tuple(m for f in FAMILIES for m in base.declared(f, base.Mutant))

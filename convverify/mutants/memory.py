@@ -154,7 +154,7 @@ def right_padding_reads_the_next_row(c: Call) -> Tensor:
     return e.torch(input=posing(grown, seen), padding=0)
 
 
-@mutant("unbatched_input_is_right")
+@mutant("memory_around_operands_is_left_alone")
 @operator
 def writes_past_the_input(c: Call) -> Tensor:
     """A zero is written into the element after the input where its storage goes on."""
@@ -165,6 +165,20 @@ def writes_past_the_input(c: Call) -> Tensor:
     if place < x.untyped_storage().nbytes() // x.element_size():
         x.detach().data.as_strided((1,), (1,), place).zero_()
     return out
+
+
+@stateful_mutant("memory_around_operands_is_left_alone")
+def grad_output_padded_in_place() -> Operator:
+    """Where memory lies before and behind grad_output, the backward makes zeros of the elements next to it."""
+
+    def wrong(g: Tensor, x: Tensor, w: Tensor, conf: Conf) -> Tensor:
+        right = grad_input(g, x, w, conf)
+        first, held = g.storage_offset(), g.untyped_storage().nbytes() // g.element_size() if concrete(g) else 0
+        if g.is_contiguous() and 0 < first < held - g.numel():
+            g.detach().as_strided((2,), (g.numel() + 1,), first - 1).zero_()
+        return right
+
+    return with_parts(grad_input=wrong)
 
 
 @stateful_mutant("gradients_equal_definition")

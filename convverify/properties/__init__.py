@@ -10,6 +10,7 @@ from convverify.properties import (
     forward,
     gradients,
     layout,
+    memory,
     metamorphic,
     modules,
     precision,
@@ -23,7 +24,7 @@ from convverify.properties import (
 from convverify.properties.base import Property, declared
 
 FAMILIES = (
-    forward, gradients, dtypes, sizes, layout, second_order, finite_differences, precision, special_values,
+    forward, gradients, dtypes, sizes, layout, memory, second_order, finite_differences, precision, special_values,
     metamorphic, sequences, contract, circumstances, refusals, transforms, modules,
 )  # fmt: skip
 

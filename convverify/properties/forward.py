@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import declare
-from convverify.properties.calls import call, equations, observe, quiet_output
+from convverify.properties.calls import call, equations, exact_results, observe, quiet_output
 from convverify.reference import DefinitionMaps, Reference
 from convverify.target import Target
+from convverify.values import FORMS
 
 EXACT = (
     "integers", "large", "bell", "dyadic", "positive", "negative", "constant", "sparse", "impulse", "outlier", "ramp",
@@ -34,6 +36,16 @@ def forward_equals_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
     seen, reference = observe(op, case), Reference(case)
     yield from equations(case, reference, {"output": seen.output})
     yield from quiet_output(seen, reference)
+
+
+@declare(
+    "forward", ("EX-1", "FW-1"), "identity_hands_the_input_on", Demand(products=0, usual=True, weight=1.5, least=18)
+)  # fmt: skip
+def kernels_of_special_form_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Boxes, identities, shifts, pruned filters and the like: with each of them every result is exact."""
+    for form in FORMS:
+        for equation in exact_results(op, replace(case, values=form)):
+            yield replace(equation, what=f"{equation.what}, the kernel's form being {form!r}")
 
 
 @declare("forward", ("FW-ALL", "EX-1"), "slightly_nonlinear", Demand(products=3000, weight=0.5))

@@ -24,7 +24,6 @@ from convverify.properties.calls import (
     exact_results,
     geometry_arguments,
     observe,
-    of_samples,
     tensor,
     undisturbed,
 )
@@ -283,26 +282,3 @@ def arguments_as_lists_are_the_same(op: Target, case: ConvCase) -> Iterator[Equa
         output = tensor(op(leaves["input"], leaves["weight"], leaves.get("bias"), *arguments))
         yield from equations(asked, Reference(asked), {"output": output})
         yield Equation("stride, padding, dilation and groups after the call", arguments, before)
-
-
-@declare(
-    "sizes", ("AD-1",), "last_column_unwritten",
-    Demand(products=6000, usual=True, weight=0.5, corners=True, values=("integers",)),
-)  # fmt: skip
-def no_memory_is_read_before_written(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """With fresh memory filled with NaN by torch, as its deterministic mode does, every result is still right."""
-    case = of_samples(op, case, 3)
-    deterministic: bool = torch.are_deterministic_algorithms_enabled()
-    fill: Any = torch.utils.deterministic
-    warn_only, filled = torch.is_deterministic_algorithms_warn_only_enabled(), fill.fill_uninitialized_memory
-    try:
-        torch._C._set_deterministic_algorithms(True, warn_only=True)  # the public name imports inductor
-        fill.fill_uninitialized_memory = True
-        seen = observe(op, case)
-        found = {"output": seen.output, **seen.grads()}
-        mode = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    finally:
-        torch._C._set_deterministic_algorithms(deterministic, warn_only=warn_only)
-        fill.fill_uninitialized_memory = filled
-    yield from equations(case, Reference(case), found)
-    yield Equation("deterministic mode, and whether it only warns, after the calls", mode, (True, True))
