@@ -9,7 +9,8 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from convverify import __version__
@@ -62,7 +63,7 @@ def verify_isolated(request: Request, progress: Progress = lambda result, total:
         supervisor.record.stopped = "interrupted"
     if not supervisor.record.plan:
         raise RequestError("interrupted before the first property")
-    return _run(supervisor.record, time.perf_counter() - started)
+    return _run(supervisor.record, started)
 
 
 def verify_forked(serve: Serve, plan: Message, jobs: int, progress: Progress) -> Run:
@@ -70,7 +71,7 @@ def verify_forked(serve: Serve, plan: Message, jobs: int, progress: Progress) ->
     started = time.perf_counter()
     total = len(plan["blanks"])
     record = in_forks(serve, plan, range(total), jobs, lambda message: _tell(message, total, progress))
-    return _run(record, time.perf_counter() - started)
+    return _run(record, started)
 
 
 def in_forks(
@@ -93,12 +94,17 @@ def _tell(message: Message, total: int, progress: Progress) -> None:
         progress(result_from(message["result"]), total)
 
 
-def _run(record: Record, elapsed_seconds: float) -> Run:
-    plan = record.plan
-    coverage: dict[str, dict[str, int]] = {}
-    for (name, value), count in sorted(record.coverage.items()):
-        coverage.setdefault(name, {})[value] = count
+def _run(record: Record, started: float) -> Run:
+    return run_of(record.plan, record.whole(), record.coverage, time.perf_counter() - started)
+
+
+def run_of(plan: Message, results: Sequence[Result], coverage: Counter[tuple[str, str]],
+           elapsed_seconds: float) -> Run:  # fmt: skip
+    """The run that these results of a plan make up."""
+    table: dict[str, dict[str, int]] = {}
+    for (name, value), count in sorted(coverage.items()):
+        table.setdefault(name, {})[value] = count
     return Run(
         plan["operator"], plan["budget"], tuple(plan["devices"]), plan["seed"], plan["secret_seed"],
-        plan["domain"], record.whole(), elapsed_seconds, plan["environment"], coverage, __version__,
+        plan["domain"], tuple(results), elapsed_seconds, plan["environment"], table, __version__,
     )  # fmt: skip

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from convverify import __version__, environment, isolation, worker
+from convverify import isolation, worker
 from convverify.geometry import ConvGeometry
 from convverify.plan import Plan, plan_of
 from convverify.results import Result, Run
@@ -76,7 +76,7 @@ def verify(
     for result in execute(replace(plan, jobs=1), coverage):
         results.append(result)
         told(result)
-    return _run_of(plan, results, coverage, time.perf_counter() - started)
+    return isolation.run_of(worker.described(plan), results, coverage, time.perf_counter() - started)
 
 
 def _serve(plan: Plan, turns: Iterable[int], channel: int) -> None:
@@ -99,14 +99,3 @@ def warm_up() -> None:
         warnings.simplefilter("ignore")  # torch warns of its own loading
         torch.func.jvp(slopes, (one, one), (one, one))
         checkpoint(torch.conv2d, one.requires_grad_(), one, use_reentrant=False)
-
-
-def _run_of(plan: Plan, results: Sequence[Result], coverage: Counter[tuple[str, str]], elapsed_seconds: float) -> Run:
-    """The run that these results make up."""
-    table: dict[str, dict[str, int]] = {}
-    for (name, value), count in sorted(coverage.items()):
-        table.setdefault(name, {})[value] = count
-    return Run(
-        plan.op.name, plan.budget.name, plan.devices, plan.seed, plan.secret_seed, plan.op.domain.text,
-        tuple(results), elapsed_seconds, environment.describe(), table, __version__,
-    )  # fmt: skip
