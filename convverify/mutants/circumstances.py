@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -233,3 +235,41 @@ def missing_bias_of_the_default_dtype(c: Call) -> Tensor:
     out = c.torch()
     special = out.is_complex() or not out.is_floating_point() or torch.is_autocast_enabled("cpu")
     return out if c.bias is not None or special else out + torch.zeros(out.shape[-3], 1, 1, device=out.device)
+
+
+@stateful_mutant("results_are_deterministic")
+def other_threads_wrong() -> Operator:
+    """Outside the thread that called first, the bias is left out."""
+    owners: list[int] = []
+
+    @operator
+    def run(c: Call) -> Tensor:
+        owners.append(threading.get_ident())
+        del owners[1:]
+        return c.torch() if owners[0] == threading.get_ident() else replace(c, bias=None).torch()
+
+    return run
+
+
+@stateful_mutant("concurrent_calls_are_independent")
+def workspace_shared_by_threads() -> Operator:
+    """All calls copy their input to one workspace, which a call on another thread may overwrite meanwhile."""
+    workspace: dict[str, Tensor] = {}
+
+    @operator
+    def run(c: Call) -> Tensor:
+        workspace["input"] = c.input * 1
+        if c.bias is not None:
+            c.bias.sum()
+        return c.torch(input=workspace["input"])
+
+    return run
+
+
+@mutant("thread_counts_are_irrelevant")
+@operator
+def wrong_on_two_threads(c: Call) -> Tensor:
+    """Where torch may use several threads the last row is shared out to none of them, and stays zero."""
+    out = c.torch()
+    alone = torch.get_num_threads() == 1
+    return out if alone else torch.cat([out[..., :-1, :], torch.zeros_like(out[..., -1:, :])], -2)
