@@ -216,7 +216,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=180.0, help="seconds for one operator and verifier")
     parser.add_argument("--log", type=Path, default=Path("verifiers.jsonl"))
     parser.add_argument("--plot", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args()
+    unknown = sorted(set(options.operators) - {name for name, _ in corpus()})
+    if unknown:
+        parser.error(f"--operators: {unknown[0]!r} is neither a mutant nor a control; reports/mutants/report.md lists them")
+    return options
 
 
 def main() -> None:
