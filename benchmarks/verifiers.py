@@ -219,7 +219,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     unknown = sorted(set(options.operators) - {name for name, _ in corpus()})
     if unknown:
-        parser.error(f"--operators: {unknown[0]!r} is neither a mutant nor a control; reports/mutants/report.md lists them")
+        parser.error(f"{unknown[0]!r} is neither a mutant nor a control; reports/mutants/report.md lists them")
     return options
 
 
