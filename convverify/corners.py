@@ -1,8 +1,8 @@
 """Geometries that no random draw is left to find: corners, sweeps through sizes, whole layers.
 
 The corners are places where published convolutions went wrong, the named ones those of padding by name; the
-sweeps pass tile and block boundaries (8, 16, 32, ... and their neighbours) one size at a time; the layers are
-large in several sizes at once.
+sweeps pass tile and block boundaries (8, 16, 32, ... and their neighbours) one size at a time, the tails several at
+once; the layers are large in several sizes.
 """
 
 from __future__ import annotations
@@ -210,6 +210,19 @@ def sweep() -> Iterator[ConvGeometry]:
     """Every size on its own through its range, the others small and unequal."""
     for sizes, at in _KINDS:
         yield from map(_geometry, map(at, sizes))
+
+
+def tails() -> Iterator[ConvGeometry]:
+    """What is left over of blocks: channels in, channels out and columns, each next to every power of two, and images
+    of layers with many channels that leave every remainder by eight."""
+    next_to = [n for power in (8, 16, 32, 64, 128, 256) for n in (power - 1, power + 1)]
+    for place, n in enumerate(next_to):
+        out, width = (next_to[(place + turn) % len(next_to)] for turn in (4, 8))
+        yield _geometry({"in_channels": n, "out_channels": out, "input_size": (1, width)})
+    for n in range(8, 16):
+        yield _geometry({
+            "in_channels": 16, "out_channels": 16, "input_size": (n, 23 - n), "kernel_size": (3, 3), "padding": _ONES,
+        })  # fmt: skip
 
 
 def milestones() -> list[ConvGeometry]:

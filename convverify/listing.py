@@ -66,6 +66,7 @@ def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeom
         yield from rng.sample(fitting, math.ceil(len(fitting) * share))
     if demand.thresholds:
         sweep = list(corners.sweep())
+        yield from corners.tails()
         for geometry in (*corners.milestones(), *rng.sample(sweep, math.ceil(len(sweep) * share))):
             yield _varied(geometry, rng) if rng.random() < VARIED else geometry
     if demand.combinations:

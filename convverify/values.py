@@ -228,10 +228,18 @@ def _wide(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) ->
     return _normal(shape, amplitude, generator) * torch.exp2(spread)
 
 
+def _small(draw: Draw) -> Draw:
+    """The same of small integers."""
+    return lambda shape, amplitude, generator: draw(shape, min(amplitude, SMALL), generator)
+
+
 # Kernels of a form that invites a shortcut, with inputs of no form at all.
 FORMS = {
-    "box": _constant, "boxes": _boxes, "identity": _identity, "shift": _shift, "pointwise": _pointwise,
-    "derivative": _derivative, "alike": _alike, "pruned": _pruned, "signs": _signs, "smooth": _smoothing,
+    name: _small(draw)
+    for name, draw in (
+        ("box", _constant), ("boxes", _boxes), ("identity", _identity), ("shift", _shift), ("pointwise", _pointwise),
+        ("derivative", _derivative), ("alike", _alike), ("pruned", _pruned), ("signs", _signs), ("smooth", _smoothing),
+    )
 }  # fmt: skip
 
 DISTRIBUTIONS = {
@@ -256,7 +264,7 @@ DISTRIBUTIONS = {
         Distribution("smoothing", _smoothing),
         Distribution("repeated", _repeated),
         Distribution("zeros", _zeros),
-        *(Distribution(name, _large, weight=draw) for name, draw in FORMS.items()),
+        *(Distribution(name, _integers, weight=draw) for name, draw in FORMS.items()),
         Distribution("normal", _normal, exact=False),
         Distribution("uniform", _uniform, exact=False),
         Distribution("wide", _wide, exact=False),

@@ -38,16 +38,6 @@ def forward_equals_torch(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield from quiet_output(seen, reference)
 
 
-@declare(
-    "forward", ("EX-1", "FW-1"), "identity_hands_the_input_on", Demand(products=0, usual=True, weight=1.5, least=18)
-)  # fmt: skip
-def kernels_of_special_form_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Boxes, identities, shifts, pruned filters and the like: with each of them every result is exact."""
-    for form in FORMS:
-        for equation in exact_results(op, replace(case, values=form)):
-            yield replace(equation, what=f"{equation.what}, the kernel's form being {form!r}")
-
-
 @declare("forward", ("FW-ALL", "EX-1"), "slightly_nonlinear", Demand(products=3000, weight=0.5))
 def forward_is_bilinear(op: Target, case: ConvCase) -> Iterator[Equation]:
     """conv(x + y, k) = conv(x, k) + conv(y, k), and likewise in the weight; the bias enters once."""
@@ -63,3 +53,13 @@ def forward_is_bilinear(op: Target, case: ConvCase) -> Iterator[Equation]:
             f"conv at the sum of two {role}s", summed, added,
             norm=2 * reference.norm,
         )  # fmt: skip
+
+
+@declare(
+    "forward", ("EX-1", "FW-1"), "identity_hands_the_input_on", Demand(products=0, usual=True, weight=1.5, least=18)
+)  # fmt: skip
+def kernels_of_special_form_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
+    """Boxes, identities, shifts, pruned filters and the like: with each of them every result is exact."""
+    for form in FORMS:
+        for equation in exact_results(op, replace(case, values=form)):
+            yield replace(equation, what=f"{equation.what}, the kernel's form being {form!r}")

@@ -39,7 +39,7 @@ def _by_name(case: ConvCase) -> bool:
     "sizes",
     ("FW-ALL", "GI-ALL", "GW-ALL"),
     "tile_width",
-    Demand(thresholds=True, products=0, values=("integers", "large"), weight=6, least=122),
+    Demand(thresholds=True, products=0, values=("integers", "large"), weight=6, least=142),
 )
 def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Batch, channels, image, kernel, stride, dilation and padding, one at a time through many sizes: exact."""

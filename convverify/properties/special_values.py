@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -78,16 +79,14 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
     _finite_only(op)
     reference = Reference(case)
     leaves = {role: leaf.detach() for role, leaf in observe(op, case, requires=()).leaves.items()}
-    for mark in MARKS[1:]:
-        index = _place(leaves["input"], case.seed)
+    index, drawn = _place(leaves["input"], case.seed), leaves["weight"]
+    weights = [_without_zeros(drawn)] * 2
+    if _is_a_product_of_matrices(case):
+        weights = [drawn, _of_one_tap(drawn, case.seed), _without_channel(drawn, index[1])]
+    for mark, weight in zip(itertools.cycle(MARKS[1:]), weights, strict=False):
         marked = leaves["input"].clone()
         marked[index] = mark
-        weight = leaves["weight"].clone()
-        if not _is_a_product_of_matrices(case):
-            weight = _without_zeros(weight)
-        elif mark < 0:
-            _zero_out(weight, index, case.seed)
-        output = call(op, case, {**leaves, "input": marked, "weight": weight})
+        output = call(op, case, {**leaves, "input": marked, "weight": weight.clone()})
         unit = torch.zeros_like(reference.x)
         unit[index] = 1
         products = reference.narrow(reference.maps.forward(unit, reference.wide(weight)))
@@ -95,13 +94,19 @@ def infinities_keep_their_sign(op: Target, case: ConvCase) -> Iterator[Equation]
         yield Equation("output that sums an infinity", output[touched], (products * mark)[touched])
 
 
-def _zero_out(weight: Tensor, index: tuple[int, ...], seed: int) -> None:
-    """Zero what all filters have for a channel, or one of several taps."""
-    if seed % 2 and weight[0, 0].numel() > 1 < weight.shape[1]:
-        tap: tuple[Any, ...] = (..., *_place(weight[0, 0], seed))
-        weight[tap] = 0
-    else:
-        weight[:, index[1] % weight.shape[1]] = 0
+def _of_one_tap(weight: Tensor, seed: int) -> Tensor:
+    """Zeros at all taps but one."""
+    kept: tuple[Any, ...] = (..., *_place(weight[0, 0], seed))
+    sparse = torch.zeros_like(weight)
+    sparse[kept] = weight[kept]
+    return sparse
+
+
+def _without_channel(weight: Tensor, channel: int) -> Tensor:
+    """Zeros at what all filters have for a channel."""
+    pruned = weight.clone()
+    pruned[:, channel % weight.shape[1]] = 0
+    return pruned
 
 
 def _is_a_product_of_matrices(case: ConvCase) -> bool:
