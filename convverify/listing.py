@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import random
@@ -58,7 +59,11 @@ def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeom
         yield from rng.sample(fitting, math.ceil(len(fitting) * share))
     if demand.usual:
         layers = rng.sample(corners.USUAL, len(corners.USUAL))
-        yield from _few_kinds(layers)[: math.ceil(FEW_USUAL * share)] if demand.products else _pairs_first(layers)
+        if demand.products:
+            yield from _few_kinds(layers)[: math.ceil(FEW_USUAL * share)]
+        else:
+            first = _pairs_first(layers)
+            yield from (*first, *_nearly(first, rng), *layers)
     if demand.corners and demand.strings:
         yield from rng.sample(corners.NAMED, len(corners.NAMED))
     elif demand.corners:
@@ -83,7 +88,7 @@ def _few_kinds(layers: Sequence[ConvGeometry]) -> list[ConvGeometry]:
 
 
 def _pairs_first(layers: Sequence[ConvGeometry]) -> list[ConvGeometry]:
-    """The layers, first one of each kind, and soon each kind with every image and all numbers of channels."""
+    """One layer of each kind, then others, until each kind has met every image and all numbers of channels."""
     kinds: dict[tuple[object, ...], dict[tuple[object, object], ConvGeometry]] = {}
     for layer in layers:
         parts = layer.input_size, (layer.in_channels, layer.out_channels)
@@ -93,7 +98,26 @@ def _pairs_first(layers: Sequence[ConvGeometry]) -> list[ConvGeometry]:
         images, channels = (list(dict.fromkeys(kind)) for kind in zip(*of_kind, strict=True))
         for n in range(max(len(images), len(channels))):
             rounds.setdefault(n, []).append(of_kind[images[n % len(images)], channels[n % len(channels)]])
-    return list(dict.fromkeys(itertools.chain(*rounds.values(), layers)))
+    return list(itertools.chain(*rounds.values()))
+
+
+def _nearly(layers: Sequence[ConvGeometry], rng: random.Random) -> list[ConvGeometry]:
+    """Layers of which one option is not as usual: a fast path may look at all options but one."""
+    changed = []
+    for layer in layers:
+        assert not isinstance(layer.padding, str)
+        less, more = (tuple(max(0, entry + step) for entry in layer.padding) for step in (-1, 1))
+        choices: tuple[dict[str, Any], ...] = (
+            {"padding": less}, {"padding": more}, {"padding": (0, 0)}, {"padding": layer.padding[::-1]},
+            {"stride": (1, 2)}, {"stride": (2, 1)}, {"stride": (2, 2)}, {"dilation": (1, 2)}, {"dilation": (2, 1)},
+        )  # fmt: skip
+        for choice in rng.sample(choices, len(choices)):
+            with contextlib.suppress(GeometryError):
+                near = replace(layer, **choice)
+                if near != layer:
+                    changed.append(near)
+                    break
+    return changed
 
 
 def _varied(geometry: ConvGeometry, rng: random.Random) -> ConvGeometry:

@@ -190,8 +190,9 @@ def _pointwise(shape: tuple[int, ...], amplitude: int, generator: torch.Generato
 
 def _derivative(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:
     """Odd: turned by 180 degrees it is its negative."""
-    half = _large(shape, amplitude // 2, generator)
-    return half - half.flip(tuple(range(2, len(shape))))
+    data, taps = _large(shape, amplitude, generator), math.prod(shape[2:])
+    side = torch.arange(taps, dtype=torch.float64).sub((taps - 1) / 2).sign().reshape(shape[2:])
+    return torch.where(side < 0, data, -data.flip(tuple(range(2, len(shape))))) * side.abs()
 
 
 def _alike(shape: tuple[int, ...], amplitude: int, generator: torch.Generator) -> Tensor:

@@ -22,7 +22,7 @@ def listed(name: str, of: Plan) -> list[ConvCase]:
 
 def test_usual_layers_lie_as_models_have_them_each_layout_in_turn():
     cases = listed("usual_layers_are_right", plan())
-    assert {case.geometry for case in cases} == set(corners.USUAL)
+    assert {case.geometry for case in cases} >= set(corners.USUAL)
     first = cases[: len(USUAL_LAYOUTS)]
     assert sorted(case.layout for case in first) == sorted(USUAL_LAYOUTS)
 
@@ -52,6 +52,8 @@ def test_each_kind_of_layer_comes_once_before_any_comes_twice_and_meets_every_im
     layers = [case.geometry for case in listed("kernels_of_special_form_are_right", plan("quick"))]
     kinds = set(map(corners.kind_of_layer, corners.USUAL))
     assert set(map(corners.kind_of_layer, layers[: len(kinds)])) == kinds
+    nearly = [g for g in layers if g not in corners.USUAL]
+    assert len(kinds) < len(nearly) < len(corners.USUAL)
     met = {(corners.kind_of_layer(g), g.input_size) for g in layers[: 4 * len(kinds)]}
     assert len(met) == 4 * len(kinds)
 
