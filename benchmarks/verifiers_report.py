@@ -83,7 +83,7 @@ def _introduction(kept: dict[str, Any]) -> str:
         "# Verifiers side by side\n\n"
         f"{sizes[0]} wrong operators (mutants) and {sizes[1]} right ones (controls) of convverify "
         f"{kept['version']}, judged in one run with torch {kept['torch']} on CPU, seed {kept['seed']}, one "
-        f"thread a process, {kept['jobs']} processes at a time. Each pair ran in a fresh process."
+        f"thread a process. Each pair ran in a fresh process, {kept['jobs']} at a time."
     )
 
 
