@@ -1,4 +1,4 @@
-"""Geometries that no random draw is left to find: corners, sweeps through sizes, whole layers.
+"""Geometries that no random draw is left to find: corners, sweeps through sizes, large layers.
 
 The corners are places where published convolutions went wrong, the named ones those of padding by name; the
 sweeps pass tile and block boundaries (8, 16, 32, ... and their neighbours) one size at a time, the tails several at
@@ -96,36 +96,7 @@ NAMED = tuple(
     )
 )
 
-# Layers as networks have them, which implementations have fast paths for: kernel, stride, padding, dilation, groups.
-_USUAL = (
-    "k3x3 s1x1 p1x1 d1x1", "k3x3 s1x1 p0x0 d1x1", "k3x3 s2x2 p1x1 d1x1", "k3x3 s1x1 p2x2 d2x2", "k1x1 s1x1 p0x0 d1x1",
-    "k1x1 s2x2 p0x0 d1x1", "k5x5 s1x1 p2x2 d1x1", "k7x7 s2x2 p3x3 d1x1", "k2x2 s2x2 p0x0 d1x1", "k1x3 s1x1 p0x1 d1x1",
-    "k3x3 s3x3 p1x1 d1x1",
-)  # fmt: skip
-_USUAL_DEPTHWISE = ("k3x3 s1x1 p1x1 d1x1", "k3x3 s2x2 p1x1 d1x1", "k5x5 s1x1 p2x2 d1x1", "k5x5 s2x2 p2x2 d1x1")
-_USUAL_IMAGES = ("i6x6", "i6x5", "i5x6", "i5x9")  # odd and even
-USUAL = tuple(
-    ConvGeometry.parse(f"n{batch} {channels} {image} {options} {groups}")
-    for kinds, sizes in (
-        (_USUAL, (("c4->4", "g1"), ("c3->5", "g1"), ("c8->2", "g1"))),
-        (_USUAL[:6], (("c16->16", "g1"),)),
-        (_USUAL[:3], (("c4->4", "g2"),)),
-        (_USUAL_DEPTHWISE, (("c4->4", "g4"), ("c3->6", "g3"), ("c16->16", "g16"))),
-    )
-    for options in kinds
-    for (channels, groups), batch in zip(sizes, (1, 3, 1), strict=False)
-    for image in _USUAL_IMAGES
-)
-MOST_USUAL = ("n1 c4->4 i6x6 k3x3 s1x1 p1x1 d1x1 g1", "n1 c4->4 i6x6 k1x1 s1x1 p0x0 d1x1 g1")
-
-
-def kind_of_layer(geometry: ConvGeometry) -> tuple[object, ...]:
-    """What layers of one kind have in common; implementations have a path for each."""
-    g = geometry
-    return g.kernel_size, g.stride, g.padding, g.dilation, g.groups == 1, g.groups == g.in_channels
-
-
-LAYERS = tuple(
+LARGE = tuple(
     map(
         ConvGeometry.parse,
         (

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from convverify import combinations, corners
+from convverify import combinations, corners, usual
 from convverify.case import ConvCase
 from convverify.demand import Demand
 from convverify.geometry import ConvGeometry, GeometryError
@@ -57,13 +55,10 @@ def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeom
     if not (demand.thresholds or demand.combinations or demand.large):
         fitting = [g for g in corners.EVERYTHING if g.products <= demand.products]
         yield from rng.sample(fitting, math.ceil(len(fitting) * share))
-    if demand.usual:
-        layers = rng.sample(corners.USUAL, len(corners.USUAL))
-        if demand.products:
-            yield from _few_kinds(layers)[: math.ceil(FEW_USUAL * share)]
-        else:
-            first = _pairs_first(layers)
-            yield from (*first, *_nearly(first, rng), *layers)
+    if demand.usual and demand.products:
+        yield from usual.of_each_kind(rng)[: math.ceil(FEW_USUAL * share)]
+    elif demand.usual:
+        yield from usual.in_pairs(rng)
     if demand.corners and demand.strings:
         yield from rng.sample(corners.NAMED, len(corners.NAMED))
     elif demand.corners:
@@ -77,47 +72,7 @@ def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeom
     if demand.combinations:
         yield from combinations.geometries(rng)
     if demand.large:
-        yield from sorted(corners.LAYERS, key=Pace.size)  # so that what is too slow is known before it is run
-
-
-def _few_kinds(layers: Sequence[ConvGeometry]) -> list[ConvGeometry]:
-    """A layer of each kind, the most usual kinds first."""
-    of_kind = {corners.kind_of_layer(layer): layer for layer in layers}
-    first = [corners.kind_of_layer(ConvGeometry.parse(line)) for line in corners.MOST_USUAL]
-    return [*map(of_kind.pop, first), *of_kind.values()]
-
-
-def _pairs_first(layers: Sequence[ConvGeometry]) -> list[ConvGeometry]:
-    """One layer of each kind, then others, until each kind has met every image and all numbers of channels."""
-    kinds: dict[tuple[object, ...], dict[tuple[object, object], ConvGeometry]] = {}
-    for layer in layers:
-        parts = layer.input_size, (layer.in_channels, layer.out_channels)
-        kinds.setdefault(corners.kind_of_layer(layer), {})[parts] = layer
-    rounds: dict[int, list[ConvGeometry]] = {}
-    for of_kind in kinds.values():
-        images, channels = (list(dict.fromkeys(kind)) for kind in zip(*of_kind, strict=True))
-        for n in range(max(len(images), len(channels))):
-            rounds.setdefault(n, []).append(of_kind[images[n % len(images)], channels[n % len(channels)]])
-    return list(itertools.chain(*rounds.values()))
-
-
-def _nearly(layers: Sequence[ConvGeometry], rng: random.Random) -> list[ConvGeometry]:
-    """Layers of which one option is not as usual: a fast path may look at all options but one."""
-    changed = []
-    for layer in layers:
-        assert not isinstance(layer.padding, str)
-        less, more = (tuple(max(0, entry + step) for entry in layer.padding) for step in (-1, 1))
-        choices: tuple[dict[str, Any], ...] = (
-            {"padding": less}, {"padding": more}, {"padding": (0, 0)}, {"padding": layer.padding[::-1]},
-            {"stride": (1, 2)}, {"stride": (2, 1)}, {"stride": (2, 2)}, {"dilation": (1, 2)}, {"dilation": (2, 1)},
-        )  # fmt: skip
-        for choice in rng.sample(choices, len(choices)):
-            with contextlib.suppress(GeometryError):
-                near = replace(layer, **choice)
-                if near != layer:
-                    changed.append(near)
-                    break
-    return changed
+        yield from sorted(corners.LARGE, key=Pace.size)  # so that what is too slow is known before it is run
 
 
 def _varied(geometry: ConvGeometry, rng: random.Random) -> ConvGeometry:

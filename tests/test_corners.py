@@ -1,12 +1,12 @@
 import math
 
-from convverify import corners
+from convverify import corners, usual
 from convverify.geometry import ConvGeometry
 
 
 def test_corners_and_layers_are_listed_once_each():
     assert len(set(corners.CORNERS)) == len(corners.CORNERS) >= 30
-    assert len(set(corners.LAYERS)) == len(corners.LAYERS) >= 10
+    assert len(set(corners.LARGE)) == len(corners.LARGE) >= 10
 
 
 def test_the_named_corners_pad_by_name_and_most_of_them_unevenly():
@@ -17,7 +17,7 @@ def test_the_named_corners_pad_by_name_and_most_of_them_unevenly():
 
 def test_corners_are_small_and_layers_are_large():
     assert all(geometry.products <= 300_000 for geometry in corners.CORNERS)
-    assert max(geometry.products for geometry in corners.LAYERS) > 1_000_000
+    assert max(geometry.products for geometry in corners.LARGE) > 1_000_000
 
 
 def test_sweep_passes_every_threshold_of_every_size():
@@ -64,14 +64,14 @@ def test_a_few_windows_of_a_large_image_reach_beyond_every_offset_of_few_bits():
 
 
 def test_usual_layers_are_small_and_met_on_odd_and_even_images():
-    assert len(set(corners.USUAL)) == len(corners.USUAL)
+    assert len(set(usual.LAYERS)) == len(usual.LAYERS)
     for kernel, stride, depthwise in (((3, 3), 1, False), ((1, 1), 2, False), ((7, 7), 2, False), ((5, 5), 2, True)):
         met = [
-            g for g in corners.USUAL
+            g for g in usual.LAYERS
             if g.kernel_size == kernel and g.stride == (stride, stride) and (g.groups == g.in_channels > 1) is depthwise
         ]  # fmt: skip
         assert {(height % 2, width % 2) for height, width in (g.input_size for g in met)} == {
             (0, 0), (0, 1), (1, 0), (1, 1),
         }  # fmt: skip
         assert {g.in_channels % 4 == 0 for g in met} == {True, False}
-    assert max(g.products for g in corners.USUAL) < 110_000
+    assert max(g.products for g in usual.LAYERS) < 110_000

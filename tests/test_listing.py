@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from convverify import corners
+from convverify import corners, usual
 from convverify.case import ConvCase
 from convverify.listing import FEW_USUAL, OF_SAMPLES, USUAL_LAYOUTS, given
 from convverify.plan import Plan, plan_of
@@ -22,7 +22,7 @@ def listed(name: str, of: Plan) -> list[ConvCase]:
 
 def test_usual_layers_lie_as_models_have_them_each_layout_in_turn():
     cases = listed("usual_layers_are_right", plan())
-    assert {case.geometry for case in cases} >= set(corners.USUAL)
+    assert {case.geometry for case in cases} >= set(usual.LAYERS)
     first = cases[: len(USUAL_LAYOUTS)]
     assert sorted(case.layout for case in first) == sorted(USUAL_LAYOUTS)
 
@@ -30,9 +30,9 @@ def test_usual_layers_lie_as_models_have_them_each_layout_in_turn():
 @pytest.mark.parametrize(("budget", "few"), [("quick", FEW_USUAL // 2), ("standard", FEW_USUAL)])
 def test_where_cases_are_drawn_a_few_usual_layers_come_first(budget: str, few: int):
     cases = listed("calls_are_independent", plan(budget))
-    usual = [case for case in cases if case.geometry in corners.USUAL]
-    assert len(usual) == few
-    assert {case.geometry for case in cases} <= {*corners.USUAL, *corners.EVERYTHING}
+    layers = [case for case in cases if case.geometry in usual.LAYERS]
+    assert len(layers) == few
+    assert {case.geometry for case in cases} <= {*usual.LAYERS, *corners.EVERYTHING}
 
 
 @pytest.mark.parametrize("name", ["jvp_is_the_product_rule", "exact_gradcheck", "forward_equals_torch"])
@@ -50,11 +50,11 @@ def test_the_first_case_has_every_option_at_once_and_a_bias(name: str):
 
 def test_each_kind_of_layer_comes_once_before_any_comes_twice_and_meets_every_image():
     layers = [case.geometry for case in listed("kernels_of_special_form_are_right", plan("quick"))]
-    kinds = set(map(corners.kind_of_layer, corners.USUAL))
-    assert set(map(corners.kind_of_layer, layers[: len(kinds)])) == kinds
-    nearly = [g for g in layers if g not in corners.USUAL]
-    assert len(kinds) < len(nearly) < len(corners.USUAL)
-    met = {(corners.kind_of_layer(g), g.input_size) for g in layers[: 4 * len(kinds)]}
+    kinds = set(map(usual.kind_of_layer, usual.LAYERS))
+    assert set(map(usual.kind_of_layer, layers[: len(kinds)])) == kinds
+    nearly = [g for g in layers if g not in usual.LAYERS]
+    assert len(kinds) < len(nearly) < len(usual.LAYERS)
+    met = {(usual.kind_of_layer(g), g.input_size) for g in layers[: 4 * len(kinds)]}
     assert len(met) == 4 * len(kinds)
 
 

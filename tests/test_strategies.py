@@ -246,7 +246,7 @@ def test_scales_stay_in_the_range_of_the_dtype():
 @pytest.mark.parametrize("name", CORNERS)
 def test_listed_corners_cover_the_named_ones(name: str):
     if name not in ("around 32", "depthwise with a multiplier"):
-        assert any(CORNERS[name](g) for g in (*corners.CORNERS, *corners.LAYERS))
+        assert any(CORNERS[name](g) for g in (*corners.CORNERS, *corners.LARGE))
 
 
 def test_scales_are_those_of_the_dtype_that_the_domain_allows():
