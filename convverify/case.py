@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -129,6 +130,11 @@ class ConvCase:
 
     def with_geometry(self, **sizes: object) -> ConvCase:
         return replace(self, geometry=replace(self.geometry, **sizes))  # type: ignore[arg-type]
+
+
+def layout_text(layout_of: Mapping[str, str]) -> str:
+    """The text form of the layout of each operand, as in `ConvCase.layout`."""
+    return ",".join(f"{role}:{lay}" for role, lay in layout_of.items() if lay != "contiguous") or "contiguous"
 
 
 class Operands:

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from convverify import combinations, corners, usual
-from convverify.case import ConvCase
+from convverify.case import ConvCase, layout_text
 from convverify.demand import Demand
 from convverify.geometry import ConvGeometry, GeometryError
 from convverify.pace import Pace
 from convverify.plan import Plan
 from convverify.properties.base import Property
-from convverify.strategies import ROLE_LAYOUTS, layout_text
+from convverify.strategies import ROLE_LAYOUTS
 from convverify.values import DISTRIBUTIONS
 
 BIASED = 3 / 4  # of the cases have a bias, without which all else is seen as well

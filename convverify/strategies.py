@@ -6,14 +6,14 @@ Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, cont
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.internal.conjecture import providers
 
-from convverify.case import ConvCase
+from convverify.case import ConvCase, layout_text
 from convverify.choices import Choices, Sampled, Shrinkable, yes
 from convverify.demand import Demand
 from convverify.domain import Domain
@@ -125,11 +125,6 @@ def _scale(choices: Choices, dtype: str) -> int:
     """A power of two by which all operands may be multiplied without leaving the dtype's range."""
     limit = _SCALES.get(dtype, 0)  # integers are not scaled
     return choices.integer(-limit, limit) if yes(choices) else 0
-
-
-def layout_text(layout_of: Mapping[str, str]) -> str:
-    """The text form of the layout of each operand, as in `ConvCase.layout`."""
-    return ",".join(f"{role}:{lay}" for role, lay in layout_of.items() if lay != "contiguous") or "contiguous"
 
 
 @st.composite

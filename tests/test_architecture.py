@@ -18,7 +18,7 @@ CASES = SIZES | {"case", "comparison", "layouts", "values"}
 OPERATORS = CASES | {"target", "domain"}
 CHECKS = OPERATORS | {
     "definition", "formulas", "operator", "reference", "demand", "child", "theorem_ids", "process_state",
-    "combinations", "corners", "shapes", "signature",
+    "combinations", "corners", "shapes", "signature", "usual",
 }  # fmt: skip
 
 # module: what it may import of convverify, and what of other distributions. "*" is everything.
@@ -32,6 +32,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "definition": (SIZES, set()),
     "formulas": (SIZES, set()),
     "corners": (SIZES, set()),
+    "usual": (SIZES, set()),
     "combinations": (SIZES, set()),
     "shapes": (SIZES, set()),
     "comparison": (set(), TORCH),

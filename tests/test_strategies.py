@@ -123,7 +123,7 @@ FULL = Demand(
 
 
 def test_cases_parse_back_and_are_what_was_asked_for():
-    found = drawn(cases(FULL), 500)
+    found = drawn(cases(FULL), 1500)
     assert all(ConvCase.parse(str(case)) == case for case in found)
     assert {case.dtype for case in found} == set(FULL.dtypes)
     assert {case.values for case in found} == set(DISTRIBUTIONS)

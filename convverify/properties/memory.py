@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convverify.case import ConvCase, Operands
+from convverify.case import ConvCase, Operands, layout_text
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import declare
 from convverify.properties.calls import equations, observe, of_samples
 from convverify.reference import Reference
-from convverify.strategies import layout_text
 from convverify.target import Target
 
 # Operands that lie within more memory, before and behind them: dense ones, and with channels last.
