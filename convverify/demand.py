@@ -21,8 +21,8 @@ class Demand:
     operands that lie in memory in every way; `where` rejects what the property cannot use; an `autocast` property
     computes in bfloat16 whatever the dtype; `weight` is its share of the budget, `least` the number of cases that
     it has even where the time is up (a slow machine is no reason to know nothing), and a `costly` property is left
-    out of the quick budget. Where neither sizes nor combinations nor large layers are asked for, a geometry with every
-    option at once comes first. `ORDINARY` dtypes stand for any other that an operator declares instead; others are
+    out of the quick budget. Where cases are drawn, some with every option at once come
+    before them. `ORDINARY` dtypes stand for any other that an operator declares instead; others are
     meant as they are.
     """
 

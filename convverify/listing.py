@@ -52,7 +52,7 @@ def at(
 
 def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeometry]:
     demand, share = prop.demand, plan.budget.corners
-    if not (demand.thresholds or demand.combinations or demand.large):
+    if not demand.large:  # where none are drawn, no products are allowed
         fitting = [g for g in corners.EVERYTHING if g.products <= demand.products]
         yield from rng.sample(fitting, math.ceil(len(fitting) * share))
     if demand.usual and demand.products:

@@ -42,7 +42,7 @@ def _by_name(case: ConvCase) -> bool:
     Demand(thresholds=True, products=0, values=("integers", "large"), weight=6, least=142),
 )
 def every_size_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Batch, channels, image, kernel, stride, dilation and padding, one at a time through many sizes: exact."""
+    """Batch, channels, image, kernel and options, one at a time through many sizes, and several at odd ones: exact."""
     yield from exact_results(op, case)
 
 
@@ -61,7 +61,7 @@ def options_combine(op: Target, case: ConvCase) -> Iterator[Equation]:
     refusal=Refusal.DECLARED,
 )  # fmt: skip
 def usual_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Layers as networks have them, on odd and even images, contiguous and in channels_last: exact, and undisturbed."""
+    """Layers as networks have them or nearly, on odd and even images, also in channels_last: exact, and undisturbed."""
     yield from exact_results(op, case)
     yield from undisturbed(op, case)
 
