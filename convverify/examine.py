@@ -31,6 +31,7 @@ def _by_sample(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride
 
 
 TORCH = (Target(_conv2d), Target(_by_sample))  # torch's own ways to convolve a batch
+MOST_SAMPLES = 256  # of which the second is asked for: of many more it takes half a minute
 TORCHS_ERROR = "slow_conv2d: grad_weight must be contiguous"  # torch 2.13, for some strides of a weight
 SLEEPING = 3  # how many times longer a case may take than it computes, on a machine that is shared
 
@@ -101,7 +102,8 @@ def excused(prop: Property, op: Target, case: ConvCase, finding: Finding, second
     if finding.kind is Kind.ERROR and TORCHS_ERROR in finding.message:
         return Finding(Kind.UNSUPPORTED, f"torch's own convolution fails inside the operator: {finding.message}")
     if finding.kind.is_failure and finding.kind is not Kind.HANG:
-        torchs = [examine(prop, own, case, seconds) for own in TORCH]
+        ways = TORCH if case.geometry.batch <= MOST_SAMPLES else TORCH[:1]
+        torchs = [examine(prop, own, case, seconds) for own in ways]
         failed = [found.message for found in torchs if found.kind.is_failure]
         if finding.message in failed:
             return Finding(Kind.KNOWN, f"as torch itself does on this machine: {finding.message}")

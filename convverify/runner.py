@@ -32,7 +32,8 @@ from convverify.strategies import sampled_cases
 from convverify.tally import Tally, judged
 from convverify.target import OperatorHang
 
-NOT_LONG = 0.1  # seconds of a case that a property may begin though its time is up, while it has too few
+NOT_LONG = 0.1  # seconds of the shortest case of a property that goes on though its time is up, while it has too few
+AT_ONCE = 0.3  # seconds that it may expect of any other case then
 FIRST_ONES = 1.0  # seconds of a property's first cases, which may load what later ones find there
 MOST_REFUSED = 10  # tries beyond those wanted after which, the time being up, no further case is looked for
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
@@ -132,7 +133,7 @@ class _Verifier:
         for case in given(self.plan, prop, device):
             left = deadline - self.clock() if tally.cases else budget.case_seconds / 8
             if tally.live < least:
-                left = max(left, NOT_LONG)
+                left = max(left, AT_ONCE)
             if self.pace.predict(case) > left:
                 tally.too_slow += 1
             elif not check(case):

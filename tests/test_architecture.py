@@ -17,7 +17,7 @@ SIZES = {"geometry"}
 CASES = SIZES | {"case", "comparison", "layouts", "values"}
 OPERATORS = CASES | {"target", "domain"}
 CHECKS = OPERATORS | {
-    "definition", "formulas", "operator", "reference", "demand", "child", "theorem_ids", "process_state",
+    "definition", "formulas", "operator", "reference", "demand", "child", "theorem_ids", "threads", "process_state",
     "combinations", "corners", "shapes", "signature", "usual",
 }  # fmt: skip
 
@@ -50,6 +50,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "target": (CASES | {"domain", "signature"}, TORCH),
     "adapting": ({"target"}, TORCH),
     "child": (set(), TORCH),
+    "threads": (set(), TORCH),
     "reference": (CASES | {"definition", "formulas", "operator"}, TORCH),
     "properties": (CHECKS, TORCH),
     "mutants": (SIZES | {"formulas", "operator"}, TORCH),

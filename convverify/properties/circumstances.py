@@ -5,13 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -32,10 +27,10 @@ from convverify.properties.calls import (
 )  # fmt: skip
 from convverify.reference import Reference
 from convverify.target import Target
+from convverify.threads import Relay, pool
 
 COUNTS = (2, 3)
-CALLERS, ROUNDS = 2, 2
-_TORCH = str(Path(torch.__file__).parent)
+CALLERS = 2
 TESTERS = ("convverify", "hypothesis", "pytest", "_pytest", "pluggy", "xdist")
 
 
@@ -66,13 +61,13 @@ def results_are_deterministic(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 def _on_a_thread(op: Target, arguments: list[Any]) -> Any:
-    with ThreadPoolExecutor(1) as pool:
-        return op.guarded(pool.submit(op.call, *op.taken(*arguments)).result)
+    with pool(1) as other:
+        return op.guarded(other.submit(op.call, *op.taken(*arguments)).result)
 
 
 def _grads_on_a_thread(op: Target, output: Tensor, leaves: list[Tensor], g: Tensor) -> tuple[Tensor, ...]:
-    with ThreadPoolExecutor(1) as pool:
-        found = op.guarded(pool.submit(torch.autograd.grad, output, leaves, g).result)
+    with pool(1) as other:
+        found = op.guarded(other.submit(torch.autograd.grad, output, leaves, g).result)
     return tuple(found)
 
 
@@ -148,36 +143,25 @@ def concurrent_calls_are_independent(op: Target, case: ConvCase) -> Iterator[Equ
     seen = [observe(op, each) for each in cases]
 
     def results(number: int) -> list[dict[str, Tensor]]:
-        waiting.wait()
         found = []
-        sys.settrace(_giving_way)  # of this thread, which ends with the pool
-        for _ in range(ROUNDS):
-            mine = replace(seen[number], output=call(op, cases[number], seen[number].leaves))
-            found.append({"output": mine.output, **mine.grads()})
-            with torch.no_grad():
-                found.append({"output": call(op, cases[number], seen[number].leaves)})
-        sys.settrace(None)
+        for relay in relays:
+            with relay.running(number):
+                mine = replace(seen[number], output=call(op, cases[number], seen[number].leaves))
+                found.append({"output": mine.output, **mine.grads()})
+                with torch.no_grad():
+                    found.append({"output": call(op, cases[number], seen[number].leaves)})
         later[number] = list(undisturbed(op, cases[number]))
         return found
 
-    waiting = threading.Barrier(CALLERS)
+    relays = [Relay(CALLERS, event) for event in ("line", "opcode")]
     later: list[list[Equation]] = [[] for _ in cases]
-    with ThreadPoolExecutor(CALLERS) as pool:
-        everything = list(pool.map(results, range(CALLERS)))
+    with pool(CALLERS) as callers:
+        everything = list(callers.map(results, range(CALLERS)))
     for each, reference, rounds, outputs in zip(cases, references, everything, later, strict=True):
         yield from outputs
         for found in rounds:
             for equation in equations(each, reference, found):
                 yield replace(equation, what=f"{equation.what} beside other calls")
-
-
-def _giving_way(frame: FrameType, event: str, argument: Any) -> Any:
-    """A trace that lets another thread go on after each line of Python outside torch."""
-    if frame.f_code.co_filename.startswith(_TORCH):
-        return None
-    if event == "line":
-        time.sleep(0)
-    return _giving_way
 
 
 @declare(
@@ -188,9 +172,9 @@ def thread_counts_are_irrelevant(op: Target, case: ConvCase) -> Iterator[Equatio
     """With torch.set_num_threads at two or three, where all else here runs on one, every result is exact."""
     count = COUNTS[case.seed % len(COUNTS)]
     case = of_samples(op, case, count + 1)  # which do not divide evenly among the threads
-    with ThreadPoolExecutor(1) as pool, _threads(count):  # a forked process cannot use its parent's pool of threads
-        seen = pool.submit(observe, op, case).result()
-        found = {"output": seen.output, **pool.submit(seen.grads).result()}
+    with pool(1) as other, _threads(count):  # a forked process cannot use its parent's pool of threads
+        seen = other.submit(observe, op, case).result()
+        found = {"output": seen.output, **other.submit(seen.grads).result()}
     for equation in equations(case, Reference(case), found):
         yield replace(equation, what=f"{equation.what} on {count} threads")
 
