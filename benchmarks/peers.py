@@ -20,9 +20,10 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convverify.answers import Unsupported
 from convverify.case import ConvCase
 from convverify.geometry import ConvGeometry, GeometryError
-from convverify.target import Target, Unsupported
+from convverify.target import Target
 
 Trial = Callable[[], object]
 Trials = Iterator[Trial]

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from convverify.target import OperatorError, Target, Unsupported
+from convverify.answers import OperatorError, Unsupported
+from convverify.target import Target
 
 _OPTIONS = ("stride", "padding", "dilation")
 _NUMBERS, _PAIRS = (1, 0, 1), ((1, 1), (0, 0), (1, 1))

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convverify.answers import OperatorError, OperatorHang, Unsupported
 from convverify.case import ConvCase
 from convverify.comparison import Equation, Verdict, compare
 from convverify.properties.base import KnownFailure, Property, Refusal, Refuted, Rounded
-from convverify.target import OperatorError, OperatorHang, Target, Unsupported
+from convverify.target import Target
 
 _conv2d = torch.nn.functional.conv2d  # bound before any operator under test is loaded
 

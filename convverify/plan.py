@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from convverify.budget import BUDGETS, Budget
 from convverify.case import ConvCase
 from convverify.geometry import ConvGeometry
+from convverify.loading import load
 from convverify.properties import CATALOGUE, named
 from convverify.properties.base import Property
-from convverify.target import Target, load
+from convverify.target import Target
 
 LAYER_PRODUCTS = 50_000
 MOST_JOBS = 2  # side by side, where no number is asked for

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import random
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import accumulate
 
@@ -17,6 +18,7 @@ import torch._functorch.config as functorch_config
 
 from convverify import process_state
 from convverify.adapting import adapt
+from convverify.answers import OperatorHang
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.diagnosis import behaves_like, read_back
@@ -28,17 +30,15 @@ from convverify.plan import Plan
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result
 from convverify.shrinking import shrink
+from convverify.stint import MOST_REFUSED, Stint
 from convverify.strategies import sampled_cases
 from convverify.tally import Tally, judged
-from convverify.target import OperatorHang
 
-NOT_LONG = 0.1  # seconds of the shortest case of a property that goes on though its time is up, while it has too few
-AT_ONCE = 0.3  # seconds that it may expect of any other case then
-FIRST_ONES = 1.0  # seconds of a property's first cases, which may load what later ones find there
-MOST_REFUSED = 10  # tries beyond those wanted after which, the time being up, no further case is looked for
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300
 MOST_DIAGNOSED = 3
+
+Check = Callable[[ConvCase], bool]  # whether to go on
 
 
 def execute(
@@ -103,53 +103,52 @@ class _Verifier:
         return replace(result, elapsed_seconds=time.perf_counter() - begun)
 
     def _run(self, prop: Property, device: str, deadline: float) -> Tally:
-        tally = Tally()
-        if self.plan.shapes or self.plan.case:
-            deadline = math.inf  # what was asked for by name is checked, however long it takes
-        budget, domain, least, seconds = self.budget, self.plan.op.domain, prop.demand.least, list[float]()
-        if not prop.demand.reaches(domain.dtypes):
-            return tally
+        by_name = bool(self.plan.case or self.plan.shapes)  # what was asked for is checked, however long it takes
+        stint = Stint(prop.demand.least, math.inf if by_name else deadline)
+        if prop.demand.reaches(self.plan.op.domain.dtypes):
+            check = functools.partial(self._check, prop, stint)
+            listed_only = by_name or not prop.demand.products or prop.demand.large
+            if self._go_through_listed(prop, device, stint, check) and not listed_only:
+                self._go_through_drawn(prop, device, stint, check)
+        return stint.tally
 
-        def check(case: ConvCase) -> bool:
-            """Whether to go on."""
-            if not (self.plan.case or self.plan.op.domain.allows(case)):  # as it has turned out since
-                return True
-            self.plan.watch(prop, case)
-            case_started = time.perf_counter()  # the run's own clock has been seen to stand still
-            finding = examine(prop, self.plan.op, case, budget.case_seconds)
-            if finding.kind is Kind.ERROR and self._called_otherwise():
-                finding = Finding(Kind.UNSUPPORTED, f"called otherwise: {finding.message}")
-            finding = self._beside_torch(prop, case, finding)
-            tally.add(case, finding)
-            if finding.kind not in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):  # what is refused takes no time
-                seconds.append(time.perf_counter() - case_started)
-                self.pace.note(case, seconds[-1])
-            if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
-                self.supported[case.geometry] = None
-            wanting = tally.live < least and tally.tried < least + MOST_REFUSED
-            affordable = min(seconds, default=0.0) <= NOT_LONG or sum(seconds) <= FIRST_ONES
-            return tally.failed is None and ((wanting and affordable) or self.clock() < deadline)
+    def _check(self, prop: Property, stint: Stint, case: ConvCase) -> bool:
+        """Check the property on a case; whether to go on."""
+        if not (self.plan.case or self.plan.op.domain.allows(case)):  # as it has turned out since
+            return True
+        self.plan.watch(prop, case)
+        started = time.perf_counter()  # the run's own clock has been seen to stand still
+        finding = examine(prop, self.plan.op, case, self.budget.case_seconds)
+        if finding.kind is Kind.ERROR and self._called_otherwise():
+            finding = Finding(Kind.UNSUPPORTED, f"called otherwise: {finding.message}")
+        finding = self._beside_torch(prop, case, finding)
+        stint.tally.add(case, finding)
+        if finding.kind not in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):  # what is refused takes no time
+            stint.seconds.append(time.perf_counter() - started)
+            self.pace.note(case, stint.seconds[-1])
+        if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
+            self.supported[case.geometry] = None
+        return stint.goes_on(self.clock())
 
+    def _go_through_listed(self, prop: Property, device: str, stint: Stint, check: Check) -> bool:
         for case in given(self.plan, prop, device):
-            left = deadline - self.clock() if tally.cases else budget.case_seconds / 8
-            if tally.live < least:
-                left = max(left, AT_ONCE)
-            if self.pace.predict(case) > left:
-                tally.too_slow += 1
+            if self.pace.predict(case) > stint.affords(self.clock(), self.budget.case_seconds / 8):
+                stint.tally.too_slow += 1
             elif not check(case):
-                return tally
-        if self.plan.case or self.plan.shapes or not prop.demand.products or prop.demand.large:
-            return tally
+                return False
+        return True
+
+    def _go_through_drawn(self, prop: Property, device: str, stint: Stint, check: Check) -> None:
+        """Cases from either half of the seed; where too few of them say anything, some of supported geometries."""
+        tally = stint.tally
         for half in (f"{self.plan.seed}", f"secret {self.plan.secret_seed}"):
             all(map(check, self._drawn(prop, device, half)))  # until one says no
-            enough = tally.live >= least or not tally.cases  # where all were rejected, more would be
-            if tally.failed or (enough and self.clock() >= deadline):
+            enough = not stint.has_too_few or not tally.cases  # where all were rejected, more would be
+            if tally.failed or (enough and self.clock() >= stint.deadline):
                 break
-        if tally.live < least and not tally.failed:
-            for case in self._known_supported(prop, device):
-                if not check(case) and (tally.failed or tally.live >= least):
-                    break
-        return tally
+        for case in self._known_supported(prop, device) if stint.has_too_few else ():
+            if tally.failed or (not check(case) and not stint.has_too_few):
+                return
 
     def _drawn(self, prop: Property, device: str, half: str) -> Iterator[ConvCase]:
         """Drawn cases, as many as the budget has for one half of the seed."""

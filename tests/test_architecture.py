@@ -15,7 +15,7 @@ ANY = {"*"}
 TORCH = {"torch"}
 SIZES = {"geometry"}
 CASES = SIZES | {"case", "comparison", "layouts", "values"}
-OPERATORS = CASES | {"target", "domain"}
+OPERATORS = CASES | {"answers", "domain", "module_class", "target"}
 CHECKS = OPERATORS | {
     "definition", "formulas", "operator", "reference", "demand", "child", "theorem_ids", "threads", "process_state",
     "combinations", "corners", "shapes", "signature", "usual",
@@ -47,8 +47,11 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "demand": ({"case"}, set()),
     "coverage": ({"case"}, set()),
     "pace": ({"case", "geometry"}, set()),
-    "target": (CASES | {"domain", "signature"}, TORCH),
-    "adapting": ({"target"}, TORCH),
+    "answers": (set(), TORCH),
+    "module_class": ({"answers", "signature"}, TORCH),
+    "target": (CASES | {"answers", "domain", "module_class", "signature"}, TORCH),
+    "loading": ({"answers", "target"}, set()),
+    "adapting": ({"answers", "target"}, TORCH),
     "child": (set(), TORCH),
     "threads": (set(), TORCH),
     "reference": (CASES | {"definition", "formulas", "operator"}, TORCH),
@@ -59,13 +62,14 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "examine": (CHECKS | {"properties"}, TORCH),
     "counterexample": (CHECKS | {"properties", "examine", "results"}, TORCH | {"numpy"}),
     "diagnosis": (CHECKS | {"properties", "mutants", "derivation"}, TORCH),
-    "plan": (CHECKS | {"budget", "properties"}, set()),
+    "plan": (CHECKS | {"budget", "loading", "properties"}, set()),
     "shrinking": (CHECKS | {"examine", "pace", "properties", "strategies"}, {"hypothesis"}),
     "listing": (CHECKS | {"pace", "plan", "properties", "strategies"}, set()),
     "tally": (CHECKS | {"coverage", "examine", "properties", "results"}, set()),
+    "stint": ({"tally"}, set()),
     "runner": (
         CHECKS | {"adapting", "counterexample", "diagnosis", "examine", "listing", "pace", "plan",
-                  "properties", "results", "shrinking", "strategies", "tally"},
+                  "properties", "results", "shrinking", "stint", "strategies", "tally"},
         TORCH,
     ),
     "workers": (set(), set()),

@@ -6,8 +6,8 @@ import signal
 import pytest
 import torch
 
+from convverify.answers import OperatorError, Unsupported
 from convverify.child import ProcessDied, in_a_child
-from convverify.target import OperatorError, Unsupported
 
 
 def test_results_come_back_as_they_were():

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from convverify.adapting import adapt
+from convverify.answers import OperatorError, OperatorHang, Unsupported
 from convverify.domain import Domain
-from convverify.target import PARAMETERS, OperatorError, OperatorHang, Target, TargetError, Unsupported, load
+from convverify.loading import load
+from convverify.target import PARAMETERS, Target, TargetError
 
 torch_conv2d = torch.nn.functional.conv2d
 X, K = torch.arange(9.0).view(1, 1, 3, 3), torch.arange(4.0).view(1, 1, 2, 2)

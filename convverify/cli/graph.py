@@ -49,8 +49,10 @@ def _article() -> Drawing:
 def _recorded(target: str, geometry: str) -> Drawing:
     import torch  # noqa: PLC0415  heavy
 
+    from convverify.answers import OperatorError, Unsupported  # noqa: PLC0415  imports torch
     from convverify.derivation.autograd_graph import autograd_drawing  # noqa: PLC0415  used here only
-    from convverify.target import OperatorError, TargetError, Unsupported, load  # noqa: PLC0415  imports torch
+    from convverify.loading import load  # noqa: PLC0415  imports torch
+    from convverify.target import TargetError  # noqa: PLC0415  imports torch
 
     try:
         sizes = ConvGeometry.parse(geometry)

@@ -22,7 +22,8 @@ def command(target: str, geometry: str, only_wrong: bool) -> None:
     """
     sizes = _geometry(geometry)
     from convverify.derivation.readback import ReadbackError, readback  # noqa: PLC0415  imports torch
-    from convverify.target import TargetError, load  # noqa: PLC0415  imports torch
+    from convverify.loading import load  # noqa: PLC0415  imports torch
+    from convverify.target import TargetError  # noqa: PLC0415  imports torch
 
     try:
         operator = load(target)

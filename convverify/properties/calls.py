@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convverify.answers import OperatorError
 from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
 from convverify.properties.base import Refuted
 from convverify.reference import Reference
-from convverify.target import OperatorError, Target
+from convverify.target import Target
 
 LEAVES = ("input", "weight", "bias")
 Grads = dict[str, Tensor]

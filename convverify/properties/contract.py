@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convverify.answers import OperatorError, Unsupported
 from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
 from convverify.demand import Demand
@@ -21,7 +22,7 @@ from convverify.process_state import State, advance_random_states, process_state
 from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe
 from convverify.reference import Reference
-from convverify.target import OperatorError, Target, Unsupported
+from convverify.target import Target
 
 _SMALL = Demand(products=3000, weight=0.5, usual=True, corners=True)
 _LAID_OUT = Demand(products=3000, weight=0.5, usual=True, corners=True, operand_layouts=("input", "weight"))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from convverify.answers import OperatorError, Unsupported
 from convverify.case import ConvCase
 from convverify.comparison import Equation, Verdict, compare
 from convverify.demand import Demand
@@ -16,7 +17,7 @@ from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import equations, exact_results, observe
 from convverify.properties.forward import EXACT
 from convverify.reference import Reference
-from convverify.target import OperatorError, Target, Unsupported
+from convverify.target import Target
 
 LOW = ("bfloat16", "float16")
 INTEGER = ("int64", "int32", "int16")

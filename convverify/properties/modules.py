@@ -10,13 +10,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from convverify.answers import OperatorError, Unsupported
 from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
 from convverify.demand import Demand
+from convverify.module_class import built
 from convverify.properties.base import Refuted, declare
 from convverify.properties.calls import geometry_arguments, tensor
 from convverify.reference import Reference
-from convverify.target import OperatorError, Target, Unsupported, built
+from convverify.target import Target
 
 _DEMAND = Demand(products=3000, weight=0.3, usual=True)
 MANY = 12  # calls of one module

@@ -11,13 +11,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from convverify.answers import Unsupported
 from convverify.case import ConvCase
 from convverify.comparison import EXACT_BITS, Equation
 from convverify.demand import ORDINARY, Demand
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import call, equations, most_edges, observe
 from convverify.reference import Maps, Reference
-from convverify.target import Target, Unsupported
+from convverify.target import Target
 
 _REAL = ("normal", "uniform", "wide")
 _MANY = 2**13  # terms of a sum

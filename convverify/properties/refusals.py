@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convverify.answers import OperatorError, Unsupported
 from convverify.case import ConvCase, Operands
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import declare
 from convverify.properties.calls import geometry_arguments
-from convverify.target import OperatorError, Target, Unsupported
+from convverify.target import Target
 
 REFUSED = "refused, as torch does"
 _WHOLE = Demand(products=1500, weight=0.4, where=lambda case: case.geometry.padding != "same")

@@ -8,13 +8,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from convverify.answers import OperatorError
 from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import Observed, must_not_refuse, observe
 from convverify.reference import Reference
-from convverify.target import OperatorError, Target
+from convverify.target import Target
 
 _VALUES = ("integers", "large", "dyadic", "sparse", "negative")
 _DEMAND = Demand(values=_VALUES, products=6000, corners=True)

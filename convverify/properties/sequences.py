@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convverify.answers import OperatorError, Unsupported
 from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
@@ -28,7 +29,7 @@ from convverify.properties.calls import (
     undisturbed,
 )
 from convverify.reference import Reference
-from convverify.target import OperatorError, Target, Unsupported
+from convverify.target import Target
 
 _SMALL = Demand(products=2000, usual=True, weight=0.5)
 MANY_CALLS = 60

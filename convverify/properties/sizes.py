@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convverify.answers import Unsupported
 from convverify.case import ConvCase, Operands
 from convverify.child import ProcessDied, can_fork, in_a_child
 from convverify.comparison import Equation
@@ -28,7 +29,7 @@ from convverify.properties.calls import (
     undisturbed,
 )
 from convverify.reference import Maps, Reference
-from convverify.target import Target, Unsupported
+from convverify.target import Target
 
 
 def _by_name(case: ConvCase) -> bool:

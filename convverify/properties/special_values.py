@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convverify.answers import Unsupported
 from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import Observed, call, observe
 from convverify.reference import Reference
-from convverify.target import Target, Unsupported
+from convverify.target import Target
 
 _VALUES = ("integers", "bell", "sparse", "constant")
 _PLAIN = Demand(products=4000, values=_VALUES, corners=True, weight=0.7)

@@ -17,6 +17,7 @@ from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 
+from convverify.answers import Unsupported
 from convverify.case import ConvCase
 from convverify.child import ProcessDied, can_fork, in_a_child
 from convverify.comparison import HALF_GROWTH, TRANSFORM_GROWTH, Equation, gamma, unit_roundoff
@@ -25,7 +26,7 @@ from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import call, equations, geometry_arguments, observe, tensor
 from convverify.reference import Reference
 from convverify.signature import PARAMETERS
-from convverify.target import Target, Unsupported
+from convverify.target import Target
 
 _SMALL = Demand(products=3000, usual=True, weight=0.4)
 _REAL = Demand(products=1500, usual=True, weight=0.4, dtypes=("float32",), values=("normal",))
