@@ -30,7 +30,6 @@ from convverify.experiments.record import JUDGED_STEPS, Record, Settings, Trace
 
 BATCH = 64
 TWINS = 8
-FINALISTS = 4  # twins that train to the end, for what rounding does to the accuracy
 
 Progress = Callable[[str, int, int], None]  # what is done, how many steps are, of how many
 
@@ -60,7 +59,7 @@ class Race:
         torchs = self.variants["torch"]
         before = torchs.snapshot() if judged else {}
         decisions = torchs.model.decisions(images) if judged else None
-        others = [*self.twins, self.control] if judged else self.twins[:FINALISTS]
+        others = [*self.twins, self.control] if judged else self.twins
         measured = [(contender.trace, *contender.step(images, labels, rate)) for contender in [*running, *others]]
         yardstick = torchs.weights()
         strays = [(c.trace, largest_difference(c.weights(), yardstick)) for c in [*running, self.twins[0]]]
@@ -104,7 +103,7 @@ class Race:
 
     def evaluate(self, samples: Samples, device: str) -> None:
         """The accuracy of all that train to the end; kept only once all are known."""
-        finalists = [*self.variants.values(), *self.twins[:FINALISTS]]
+        finalists = [*self.variants.values(), *self.twins]
         found = [contender.accuracy(samples, device) for contender in finalists]
         for contender, accuracy in zip(finalists, found, strict=True):
             contender.trace.accuracies.append(accuracy)
