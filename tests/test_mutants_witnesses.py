@@ -217,6 +217,12 @@ def _grows(module: nn.Module) -> bool:
     return sizes == [2, 3]
 
 
+def _keeps(module: nn.Module) -> bool:
+    """What the first of two calls was given until its backward pass."""
+    first, second = (module(torch.full((1, 1, 1, 1), value)) for value in (2.0, 3.0))
+    return [float(torch.autograd.grad(y.sum(), module.weight)[0]) for y in (first, second)] == [2, 3]
+
+
 def _replaced(module: nn.Module) -> bool:
     x = torch.ones(1, 1, 1, 1)
     before = module(x)
@@ -263,6 +269,7 @@ MODULES: dict[str, Witness] = {
     "EvaluationDiffers": lambda kind: _evaluation_changes(kind(1, 1, 1)),
     "QuietWeightKept": lambda kind: not _follows(kind(1, 1, 1)),
     "PlanOfTheFirstImage": lambda kind: not _grows(kind(1, 1, 1)),
+    "LastInputKept": lambda kind: not _keeps(kind(1, 1, 1)),
     "FirstWeightKept": lambda kind: _replaced(kind(1, 1, 1)),
     "GraphOfTheWeightKept": lambda kind: _only_once(kind(1, 1, 1)),
     "WeightIsNoParameter": lambda kind: not list(kind(1, 1, 1).parameters()),

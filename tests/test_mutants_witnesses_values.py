@@ -111,6 +111,7 @@ LAYOUT: dict[str, Witness] = {
     "negative_bit_ignored": _negative,
     "grad_output_assumed_contiguous": cotangent(lambda y: y.mT.contiguous().mT),
     "grad_output_of_a_sum_taken_for_ones": cotangent(lambda y: torch.tensor(3.0, dtype=y.dtype).expand(y.shape)),
+    "grad_output_of_means_from_the_first_sample": cotangent(lambda y: y[:, :, :1, :1].expand(y.shape)),
     "grad_output_of_pooling_misread": cotangent(lambda y: y[:, :, :1, :1].expand(y.shape)),
     "grad_output_expanded_misread": cotangent(lambda y: torch.ones((), dtype=y.dtype).expand(y.shape)),
     "grad_output_channels_last_misread": cotangent(lambda y: y.contiguous(memory_format=torch.channels_last)),

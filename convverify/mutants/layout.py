@@ -150,6 +150,19 @@ def grad_output_expanded_misread() -> Operator:
     return _reading_grad_output(read)
 
 
+@stateful_mutant("gradient_of_sum_is_right")
+def grad_output_of_means_from_the_first_sample() -> Operator:
+    """Where grad_output is constant over each plane, as global pooling gives it, all samples get that of the first."""
+
+    def read(g: Tensor) -> Tensor:
+        flat = g.flatten(-2) if g.dim() == 4 and concrete(g) else g
+        if flat is g or min(g.shape[0], flat.shape[-1]) < 2 or not torch.equal(flat, flat[..., :1].expand_as(flat)):
+            return g
+        return g[:1].expand_as(g)
+
+    return _reading_grad_output(read)
+
+
 @stateful_mutant("grad_output_layout_is_irrelevant")
 def grad_output_of_a_sum_taken_for_ones() -> Operator:
     """grad_output whose strides are all zero is taken for ones, which that of `(3 * output).sum()` is not."""

@@ -146,7 +146,7 @@ def module_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equatio
 
 @declare("modules", ("FW-ALL", "GW-ALL"), "PlanOfTheFirstImage", _DEMAND)
 def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """One module answers inputs of other values, sizes and batches in turn, as does its copy, which shares nothing."""
+    """One module answers inputs of other values, sizes and batches in turn, forward and backward, as does its copy."""
     ours, theirs = _beside(op, case)
     op.guarded(ours.load_state_dict, theirs.state_dict())
     g = case.geometry
@@ -155,6 +155,7 @@ def module_inputs_may_change(op: Target, case: ConvCase) -> Iterator[Equation]:
     copied = op.guarded(copy.deepcopy, ours)
     for module in (ours, copied):
         yield from _outputs_stay(op, module, theirs, list(filter(op.domain.allows, others)))
+        yield from _all_before_backward(op, module, theirs, list(filter(op.domain.allows, others)))
         for other in filter(op.domain.allows, others):
             x, grad_output = Operands(other).input, Operands(other).grad_output
             right = theirs(x)
@@ -221,6 +222,18 @@ def _outputs_stay(op: Target, module: nn.Module, theirs: nn.Module, cases: list[
             yield Equation("an earlier output in evaluation", output, theirs(Operands(each).input),
                            norm=Reference(each).norm)  # fmt: skip
     op.guarded(module.train)
+
+
+def _all_before_backward(op: Target, module: nn.Module, theirs: nn.Module, cases: list[ConvCase]) -> Iterator[Equation]:
+    """Used several times before the first backward pass, it keeps for each what that call was given."""
+    inputs = [Operands(each).input.requires_grad_() for each in cases]
+    outputs = [tensor(op.guarded(module, x)) for x in inputs]
+    for each, x, output in zip(cases, inputs, outputs, strict=True):
+        grad_output, norms = Operands(each).grad_output, Reference(each).norms
+        found = op.guarded(torch.autograd.grad, output, (x, module.weight), grad_output)
+        expected = torch.autograd.grad(theirs(x), (x, theirs.get_parameter("weight")), grad_output)
+        for role, gradient, right in zip(("input", "weight"), found, expected, strict=True):
+            yield Equation(f"grad_{role} of one of several calls", gradient, right, norm=norms[role])
 
 
 @declare("modules", ("FW-ALL",), "PaddingModeIgnored", replace(_DEMAND, weight=0.5))
