@@ -21,7 +21,7 @@ from convverify.reference import Reference
 from convverify.target import Target
 
 _DEMAND = Demand(products=3000, weight=0.3, usual=True)
-MANY = 12  # calls of one module
+MANY = 40  # calls of one module
 _POSITIONS = ("stride", "padding", "dilation", "groups", "bias", "device", "dtype")
 _MODES = ("circular", "replicate", "reflect")
 
@@ -200,7 +200,7 @@ def _with_another_weight(op: Target, module: nn.Module, reference: Reference) ->
 
 
 def _many_calls(op: Target, module: nn.Module, reference: Reference) -> Iterator[Equation]:
-    """After a dozen calls in training, with small parameters, it still computes with them."""
+    """After dozens of calls in training, with small parameters, it still computes with them."""
     op.guarded(module.train)
     for number in range(MANY):
         factor = 2.0**-10 if number % 2 == 0 else 2.0**10
