@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from hypothesis import strategies as st
 
@@ -28,6 +28,9 @@ class Choices(Protocol):
     def one_of(self, options: Sequence[T]) -> T:
         """One of these."""
 
+    def dealt(self, options: Sequence[T]) -> T:
+        """One of these, in a row of cases none twice before each has come once."""
+
 
 class Shrinkable:
     """Choices that Hypothesis makes."""
@@ -42,18 +45,27 @@ class Shrinkable:
         chosen: T = self._draw(_one_of(tuple(options)))
         return chosen
 
+    dealt = one_of  # a case at a time is all that it is asked for
+
 
 class Sampled:
     """Choices of a pseudorandom generator, all alike probable."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)
+        self._decks: dict[tuple[Any, ...], list[Any]] = {}
 
     def integer(self, low: int, high: int) -> int:
         return self._random.randint(low, high)
 
     def one_of(self, options: Sequence[T]) -> T:
         return self._random.choice(options)
+
+    def dealt(self, options: Sequence[T]) -> T:
+        deck: list[T] = self._decks.setdefault(tuple(options), [])
+        if not deck:
+            deck += self._random.sample(options, len(options))
+        return deck.pop()
 
 
 def yes(choices: Choices) -> bool:

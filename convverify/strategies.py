@@ -105,9 +105,9 @@ def _case(choices: Choices, demand: Demand, domain: Domain | None, device: str) 
     case = ConvCase(
         _geometry(choices, demand.products or 200, demand.strings, 2),
         bias=demand.bias and yes(choices),
-        dtype=choices.one_of(demand.dtypes),
+        dtype=choices.dealt(demand.dtypes),
         device=device,
-        values=choices.one_of(demand.values),
+        values=choices.dealt(demand.values),
         layout=layout_text({role: choices.one_of(ROLE_LAYOUTS[role]) for role in demand.operand_layouts}),
         seed=choices.integer(0, 2**20),
     )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from convverify import corners, strategies
 from convverify.case import ConvCase
+from convverify.choices import Sampled
 from convverify.demand import Demand
 from convverify.domain import Domain
 from convverify.geometry import ConvGeometry
@@ -165,6 +166,13 @@ def test_sampled_cases_are_as_the_strategy_draws_them():
     assert {case.values for case in found} == set(DISTRIBUTIONS)
     assert {layout for case in found for layout in case.layouts.values()} >= set(LAYOUTS) - {"contiguous"}
     assert all(FULL.takes(case) for case in found)
+
+
+def test_dtypes_and_values_are_dealt():
+    choices = Sampled("any")
+    for options in (("a", "b", "c"), ("d", "e")):
+        for _ in range(5):
+            assert sorted(choices.dealt(options) for _ in options) == list(options)
 
 
 @pytest.mark.parametrize("name", CORNERS)

@@ -111,8 +111,8 @@ def _weights(ones: Tensor) -> Iterator[Tensor]:
     """Ones; and for float16 large numbers, of which the latter half takes away most of the former."""
     yield ones
     if ones.dtype == torch.float16:
-        large = 16 * ones
-        large.view(-1)[ones.numel() // 2 :] = -15.5
+        large = 17 * ones
+        large.view(-1)[ones.numel() // 2 :] = -16.5
         yield large
 
 
