@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from convverify.experiments.record import JUDGED_STEPS, Record, Settings, Trace
 
 BATCH = 64
 TWINS = 8
+BASES = 4  # of the twins, in which torch and all variants train to the end, for what rounding does to the accuracy
 
 Progress = Callable[[str, int, int], None]  # what is done, how many steps are, of how many
 
@@ -46,7 +48,13 @@ class Race:
         chance = torch.Generator().manual_seed(settings.seed)
         device, torchs = settings.device, VARIANTS["torch"]
         self.variants = {name: Contender(VARIANTS[name], start, device) for name in settings.variants}
-        self.twins = [Contender(torchs, start, device, Basis.drawn(chance), plain=bool(i % 2)) for i in range(TWINS)]
+        bases = [Basis.drawn(chance) for _ in range(TWINS)]
+        self.twins = [Contender(torchs, start, device, basis, plain=bool(i % 2)) for i, basis in enumerate(bases)]
+        self.turned = {
+            name: [Contender(VARIANTS[name], start, device, basis) for basis in bases[:BASES]]
+            for name in settings.variants
+            if name != "torch" and settings.subset is None  # which does not judge accuracies
+        }
         self.control = Contender((Tf32Layer, Tf32Layer), start, device)
         self.steps = 0
 
@@ -59,7 +67,8 @@ class Race:
         torchs = self.variants["torch"]
         before = torchs.snapshot() if judged else {}
         decisions = torchs.model.decisions(images) if judged else None
-        others = [*self.twins, self.control] if judged else self.twins
+        others = [*self.twins, self.control] if judged else self.twins[:BASES]
+        others += itertools.chain(*self.turned.values())
         measured = [(contender.trace, *contender.step(images, labels, rate)) for contender in [*running, *others]]
         yardstick = torchs.weights()
         strays = [(c.trace, largest_difference(c.weights(), yardstick)) for c in [*running, self.twins[0]]]
@@ -98,12 +107,12 @@ class Race:
 
     def trim(self) -> None:
         """Drop what an interrupt left of a step that not everyone finished."""
-        for contender in self._everyone():
+        for contender in itertools.chain(self._everyone(), *self.turned.values()):
             contender.trace.trim(self.steps)
 
     def evaluate(self, samples: Samples, device: str) -> None:
         """The accuracy of all that train to the end; kept only once all are known."""
-        finalists = [*self.variants.values(), *self.twins]
+        finalists = [*self.variants.values(), *self.twins[:BASES], *itertools.chain(*self.turned.values())]
         found = [contender.accuracy(samples, device) for contender in finalists]
         for contender, accuracy in zip(finalists, found, strict=True):
             contender.trace.accuracies.append(accuracy)
@@ -127,6 +136,7 @@ def train(settings: Settings, data: Mnist, progress: Progress = lambda what, don
             settings, _describe(data, train_half, test_half), environment.describe(),
             traces={name: contender.trace for name, contender in race.variants.items()},
             twins=[twin.trace for twin in race.twins], control=race.control.trace,
+            turned={name: [one.trace for one in turned] for name, turned in race.turned.items()},
         )  # fmt: skip
         try:
             _run(race, settings, train_half, test_half, progress)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jinja2
 
 from convverify.experiments.record import (
-    ACCURACY_MARGIN,
     ACCURACY_POINTS,
+    DOUBT,
     JUDGED_STEPS,
     MARGIN,
     Record,
@@ -46,7 +46,8 @@ class Row(NamedTuple):
     name: str
     layers: str
     accuracy: float | None
-    gap: float | None
+    gap: tuple[float, float] | None
+    gaps: list[float]
     seconds: float
     ratio: float | None
     step_ratio: float | None
@@ -94,10 +95,10 @@ def render(record: Record, figure: bool) -> str:
         record=record, settings=record.settings, verdict=VERDICTS[record.verdict],
         disagreements=record.disagreements() + record.drifts(), rows=rows(record), article=ARTICLE,
         figure=FIGURE if figure else "", twin=_row("twin", "", record, record.twins[0]),
-        twin_shares=record.twin_shares(), twin_gaps=record.twin_gaps(), local_bounds=record.local_bounds(),
+        twin_shares=record.twin_shares(), local_bounds=record.local_bounds(),
         control=_row("control", "", record, record.control),
         control_step=record.first_outside(record.control.losses),
-        limits={"steps": JUDGED_STEPS, "margin": MARGIN, "points": ACCURACY_POINTS, "spreads": ACCURACY_MARGIN},
+        limits={"steps": JUDGED_STEPS, "margin": MARGIN, "points": ACCURACY_POINTS, "doubt": DOUBT},
     )  # fmt: skip
 
 
@@ -111,7 +112,8 @@ def _row(name: str, layers: str, record: Record, trace: Trace) -> Row:
     is_yardstick = name == "torch"
     return Row(
         name, layers, trace.accuracies[-1] if trace.accuracies else None,
-        None if is_yardstick else record.accuracy_gap(trace), sum(trace.seconds),
+        record.accuracy_gap(name) if name in record.rivals else None,
+        record.accuracy_gaps(name) if name in record.rivals else [], sum(trace.seconds),
         record.time_ratio(trace), record.step_ratio(trace),
         max(differences, default=0.0), max(differences[: record.judged], default=0.0),
         max(trace.weight_differences, default=0.0),
