@@ -5,8 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from convverify.results import Outcome, Run
 
@@ -68,7 +69,7 @@ def _entry(name: str, description: str, run: Run) -> Entry:
 
 def table(
     mutants: Sequence[Entry], controls: Sequence[Entry], properties: Sequence[str], budget: str, version: str
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The matrix as the package keeps it: what `convverify.report` shows."""
     return {
         "version": version,
@@ -87,6 +88,13 @@ def table(
             for e in sorted(controls, key=lambda e: e.name)
         },
     }
+
+
+def merged(matrix: dict[str, Any], part: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """A matrix with the rows of a part that was measured since, and without what is no longer known."""
+    rows = {kind: {**matrix[kind], **part[kind]} for kind in ("mutants", "controls")}
+    return part | {kind: {name: row for name, row in sorted(of_kind.items()) if name in known}
+                   for kind, of_kind in rows.items()}  # fmt: skip
 
 
 def survivors(mutants: Sequence[Entry]) -> list[str]:

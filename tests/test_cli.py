@@ -15,6 +15,7 @@ from test_isolation import operator_file
 
 from convverify import kill_matrix
 from convverify.cli import COMMANDS, main
+from convverify.cli import mutants as mutants_command
 from convverify.cli.verify import folder_name
 from convverify.kill_matrix import Entry
 from convverify.results import Outcome, Run
@@ -309,11 +310,35 @@ def test_interrupt_leaves_a_report_in_which_the_rest_is_not_run(tmp_path: Path):
     assert run.outcome is Outcome.INCONCLUSIVE
 
 
-def test_mutants_keeps_no_matrix_of_a_part():
-    for part in ("kernel_flipped", "--no-controls", "--fail-fast"):
-        done = CliRunner().invoke(main, ["mutants", "--write", part])
-        assert done.exit_code == 2, part
-        assert "leave nothing out" in done.output
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (("--no-controls",), "leave nothing out"),
+        (("--fail-fast",), "leave nothing out"),
+        (("kernel_flipped", "--fail-fast"), "leave nothing out"),
+        (("kernel_flipped", "--budget", "standard"), "a matrix of the quick budget, not of standard"),
+    ],
+)
+def test_mutants_keeps_no_matrix_that_lacks_or_mixes_something(asked, why):
+    assert_refused(convverify("mutants", "--write", *asked), why)
+
+
+def test_mutants_puts_a_row_into_the_matrix(monkeypatch, tmp_path):
+    before = json.loads(mutants_command.MATRIX.read_text(encoding="utf-8"))
+    before["mutants"]["forgotten"] = before["mutants"]["kernel_flipped"]
+    copy = tmp_path / "matrix.json"
+    copy.write_text(json.dumps(before), encoding="utf-8")
+    monkeypatch.setattr(mutants_command, "MATRIX", copy)
+    entry = Entry("kernel_flipped", "Flipped.", "falsified", ("forward_equals_torch",), 1.0, 0.25)
+    monkeypatch.setattr(kill_matrix, "measure", lambda names, *_: iter([entry] if names else []))
+    done = convverify("mutants", "kernel_flipped", "--write", "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    after = json.loads(copy.read_text(encoding="utf-8"))
+    row = {"fault": "Flipped.", "caught_by": ["forward_equals_torch"], "seconds_to_kill": 0.25}
+    del before["mutants"]["forgotten"]
+    assert after["mutants"] == before["mutants"] | {"kernel_flipped": row}
+    assert after["controls"] == before["controls"]
+    assert (tmp_path / "out" / "report.md").exists()
 
 
 def test_mutants_refuses_a_name_that_it_does_not_know():
