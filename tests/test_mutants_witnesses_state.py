@@ -152,7 +152,15 @@ def _after_refusal(op: Any) -> bool:
     return wrong(op, image(), ONE) and not wrong(op, image(), ONE)
 
 
+def _keeps_a_quiet_result(op: Any) -> bool:
+    x = image().requires_grad_()
+    with torch.no_grad():
+        op(x, ONE)
+    return not op(x, ONE).requires_grad
+
+
 STATE: dict[str, Witness] = {
+    "quiet_result_given_again": _keeps_a_quiet_result,
     "wrong_from_the_second_call": on_call(2),
     "wrong_from_the_fortieth_call": on_call(40),
     "wrong_after_three_hundred_calls": on_call(300),

@@ -30,7 +30,7 @@ _LAID_OUT = Demand(products=3000, weight=0.5, usual=True, corners=True, operand_
 
 @declare("contract", ("FW-1",), "output_always_requires_grad", _SMALL)
 def requires_grad_propagates(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """The output requires a gradient exactly when an operand does and gradients are being recorded."""
+    """The output requires a gradient just when an operand does and gradients are recorded, also after quiet calls."""
     reference = Reference(case)
     for requires in ((), ("input",), ("weight",), LEAVES):
         seen = observe(op, case, requires)
@@ -43,6 +43,9 @@ def requires_grad_propagates(op: Target, case: ConvCase) -> Iterator[Equation]:
             yield Equation("a graph behind the output, recording nothing", quiet.grad_fn is not None, False)
             yield from equations(case, reference, {"output": output})
             yield from equations(case, reference, {"output": quiet})
+        again = call(op, case, seen.leaves)
+        yield Equation(f"output.requires_grad after these, where {requires or 'nothing'} does", again.requires_grad,
+                       bool(requires))  # fmt: skip
 
 
 @declare("contract", ("AD-1",), "bias_consumed", _LAID_OUT, refusal=Refusal.DECLARED)
