@@ -284,6 +284,9 @@ def test_accuracy_is_the_mean_over_bases_within_what_that_may_be_off() -> None:
     (sentence,) = doubtful.drifts()
     assert sentence == "convverify: accuracy differs by -0.33 points, more than 0.2, which may be off by 0.67"
     assert wrong.disagreements() == ["convverify: accuracy differs by -0.30 points, must be within 0.20"]
+    page = report.render(doubtful, figure=False)
+    assert "| -0.33 ± 0.67 points |" in page
+    assert "| `convverify` | -0.30, -0.10, -0.60 |" in page
 
 
 def test_ratios_of_time() -> None:
