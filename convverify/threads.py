@@ -27,7 +27,7 @@ _TORCH, _STANDARD, _OURS = Path(torch.__file__).parent, Path(sysconfig.get_path(
 
 
 @functools.cache
-def _is_an_operators(file: str) -> bool:
+def _may_be_an_operators(file: str) -> bool:
     """Whether a source file may be an operator's, not torch's, the standard library's or the verifier's."""
     path = Path(file)
     standard = path.is_relative_to(_STANDARD) and "site-packages" not in path.parts
@@ -76,7 +76,7 @@ class Relay:
                 self._pass_on(number)
 
     def _traced(self, number: int, frame: FrameType, event: str) -> Any:
-        if not _is_an_operators(frame.f_code.co_filename):
+        if not _may_be_an_operators(frame.f_code.co_filename):
             return None
         frame.f_trace_opcodes = self.event == "opcode"
         if event == self.event:
