@@ -14,13 +14,14 @@ from convverify import formulas, operator
 from convverify.geometry import ConvGeometry, GeometryError
 from convverify.operator import compute, kernels
 from convverify.operator.arrays import TorchArrays
-from convverify.operator.kernels import choice, closed_forms, depthwise, product, rows, taps, windows
+from convverify.operator.kernels import bags, choice, closed_forms, depthwise, product, rows, taps, windows
 
 torch.set_num_threads(1)
 XP = TorchArrays()
 MAPS = ("forward", "grad_input", "grad_weight")
 DTYPES = (torch.float32, torch.float64, torch.complex64, torch.int64)
 MODULES = {m.__name__.rpartition(".")[2]: m for m in choice.FORMULATIONS if m is not closed_forms}
+FLOATS = ("bags", "unfolded")  # of which torch's operations take no other dtypes
 PAIRS = [(m, name) for m in MODULES for name in MAPS if hasattr(MODULES[m], name)]
 
 
@@ -33,7 +34,7 @@ def geometries(draw, kind="columns"):
 
     groups = draw(st.integers(1, 3))
     channels = [groups * draw(st.integers(1, 3)) for _ in range(2)]
-    if kind == "depthwise":
+    if kind in ("bags", "depthwise"):
         groups = draw(st.integers(2, 4))
         channels = [groups, groups]
     elif kind in ("windows", "scatter", "pointwise"):
@@ -74,7 +75,7 @@ def test_formulation_is_the_formula(module, name):
 
     @settings(max_examples=60, deadline=None, database=None, derandomize=True)
     @given(
-        geometries(module), st.sampled_from(DTYPES[:2] if module == "unfolded" else DTYPES), st.integers(0, 9),
+        geometries(module), st.sampled_from(DTYPES[:2] if module in FLOATS else DTYPES), st.integers(0, 9),
         st.sampled_from((1, 300, 5000, 1 << 22)),
         st.booleans(), st.sampled_from(("plain", "transposed", "expanded")),
     )  # fmt: skip
@@ -140,12 +141,7 @@ def test_not_finite_reaches_its_field_only(text):
                 operand[place] = value
                 arguments = (first, second, None, geometry) if name == "forward" else (first, second, geometry)
                 actual = getattr(compute, name)(*arguments)
-                # the formula multiplies the zeros of the padding too, `depthwise` as the sum over taps what exists
-                kernel = getattr(choice, name)(geometry, torch.float32, "cpu", None)
-                if kernel is depthwise.grad_weight:
-                    expected = taps.grad_weight(geometry, first, second, torch.contiguous_format, 1 << 20)
-                else:
-                    expected = getattr(formulas, name)(XP, geometry, first, second)
+                expected = getattr(formulas, name)(XP, geometry, first, second)
                 assert torch.equal(actual.isfinite(), expected.isfinite())
                 assert torch.equal(actual[actual.isfinite()], expected[expected.isfinite()])
             operand.copy_(kept)
@@ -188,6 +184,22 @@ def test_choice_follows_the_faster_product(monkeypatch, idle):
         assert chosen(geometry, torch.float32, "cpu", None) is getattr(windows if idle else rows, name)
         assert chosen(geometry, torch.float64, "cpu", None) is getattr(rows, name)
         assert chosen(geometry, torch.float32, "cuda", None) is getattr(windows, name)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_bags_where_their_rows_are_long_and_added_up_in_vectors(name):
+    long, short, strided = (
+        ConvGeometry.parse(f"n2 c40->40 i{size}x{size} k3x3 s{step}x{step} p1x1 d1x1 g40")
+        for size, step in ((45, 1), (14, 1), (45, 2))
+    )
+    chosen = getattr(choice, name)
+    of_sums = bags if name == "grad_weight" else depthwise
+    assert chosen(long, torch.float32, "cpu", None) is getattr(bags, name)
+    for geometry, dtype, device in (
+        (long, torch.float64, "cpu"), (long, torch.float32, "cuda"), (short, torch.float32, "cpu"),
+        (strided, torch.float32, "cpu"),
+    ):  # fmt: skip
+        assert chosen(geometry, dtype, device, None) is getattr(of_sums, name)
 
 
 def test_budget_chooses_the_smaller_formulation():

@@ -37,9 +37,18 @@ def same_bits(one, other):
 @given(planes(), st.integers(0, 1), st.integers(1, 2))
 def test_what_is_taken_are_the_elements_at_even_and_odd_places(x, top, step):
     for first, part in enumerate(seconds.seconds(x)):
-        found = seconds.dense(part[:, top::step])
+        found = seconds.dense(part[:, top::step], x.dtype)
         assert found.is_contiguous()
         assert same_bits(found, x[:, top::step, first::2])
+        target = torch.full_like(found, -1.0)
+        seconds.copy(target, part[:, top::step])
+        assert same_bits(target, found)
+
+
+def test_integers_are_no_words():
+    x = torch.arange(24).view(2, 3, 4) << 33
+    for first, part in enumerate(seconds.seconds(x)):
+        assert torch.equal(seconds.dense(part, x.dtype), x[..., first::2])
 
 
 @given(planes())
@@ -56,6 +65,6 @@ def test_taking_leaves_the_array_as_it_was(dtype):
     x = torch.arange(24.0, dtype=dtype).view(2, 3, 4)
     kept = x.clone()
     even, odd = seconds.seconds(x)
-    seconds.dense(even).fill_(-1)
-    seconds.dense(odd).fill_(-1)
+    seconds.dense(even, dtype).fill_(-1)
+    seconds.dense(odd, dtype).fill_(-1)
     assert torch.equal(x, kept)

@@ -123,6 +123,8 @@ class Interpreter(Generic[V]):
         if name in MOVES | EMPTY:
             return _moved(name, target, arguments, options)
         in_place, base = name.endswith("_"), name.rstrip("_")
+        if base == "arange" or _are_places((*arguments, *options.values())):
+            return target(*arguments, **options)
         if base not in _ARITHMETIC:
             raise NotTraceableError(f"the operation {target} is opaque: its arithmetic is not in the graph")
         into = options.get("out", arguments[0] if in_place else None)
@@ -221,6 +223,20 @@ class Interpreter(Generic[V]):
         """The products of a batch, all added up."""
         return self.add(self.multiply(start, beta), self.sum(self.matmul(one, other), [0]), alpha)
 
+    def bags(self, rows: Tensor, indices: Tensor, offsets: Tensor, scale: bool, mode: int, sparse: bool,
+             weights: Tensor, last: bool, *padding: int) -> tuple[Tensor, ...]:  # fmt: skip
+        """Sums of rows with weights, those from each offset to the next.
+
+        Raises:
+            NotTraceableError: bags of another kind.
+        """
+        if scale or mode != 0 or sparse or not last or padding not in ((), (-1,)):
+            raise NotTraceableError("bags other than sums of rows with weights")
+        weighted = self.multiply(rows.index_select(0, indices), weights.unsqueeze(1))
+        ends = offsets.tolist()
+        sums = [self.sum(weighted[first:end], [0]) for first, end in itertools.pairwise(ends)]
+        return torch.stack(sums), offsets, offsets, offsets
+
     def col2im(self, columns: Tensor, size: Sequence[int], *options: Sequence[int]) -> Tensor:
         """The adjoint of im2col: each pixel is the sum of the entries that im2col would copy from it."""
         pixels = torch.arange(1, 1 + math.prod(size), dtype=torch.float64).reshape(1, 1, *size)
@@ -267,7 +283,13 @@ def _matrices(tensor: Tensor) -> list[list[list[float]]]:
     return tensor.tolist() if tensor.dim() == 3 else [tensor.tolist()]
 
 
-_ARITHMETIC: dict[str, Callable[..., Tensor]] = {
+def _are_places(arguments: Sequence[Any]) -> bool:
+    """Whether tensors are among them, and all of integers: those say where elements lie, and are what they are."""
+    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    return bool(tensors) and not any(tensor.is_floating_point() for tensor in tensors)
+
+
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
     "add": Interpreter.add,
     "sub": Interpreter.subtract,
     "rsub": lambda self, one, other, alpha=1: self.subtract(other, one, alpha),
@@ -283,4 +305,6 @@ _ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "addbmm": Interpreter.addbmm,
     "baddbmm": Interpreter.addmm,
     "col2im": Interpreter.col2im,
+    "embedding_bag": Interpreter.bags,
+    "embedding_bag_forward_only": Interpreter.bags,
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from convverify.geometry import ConvGeometry
 from convverify.operator.kernels import (
+    bags,
     closed_forms,
     columns,
     depthwise,
@@ -28,7 +29,7 @@ Kernel = Callable[[ConvGeometry, Tensor, Tensor, torch.memory_format, int], Tens
 
 # All that may run, each traced by theorem PRG-2: a module has a formulation of each map that it has by name.
 FORMULATIONS: tuple[ModuleType, ...] = (
-    closed_forms, columns, depthwise, pointwise, rows, scatter, taps, unfolded, windows
+    bags, closed_forms, columns, depthwise, pointwise, rows, scatter, taps, unfolded, windows
 )  # fmt: skip
 
 # Shorter rows of the kernel with channels last are copied slower than columns with channels first.
@@ -37,11 +38,13 @@ LONG_RUN = 16
 FEW_PRODUCTS = 1 << 18
 # A product of fewer positions or, in a group, of fewer channels runs at a poor rate.
 MANY_POSITIONS, MANY_CHANNELS = 1 << 7, 4
+# Bags of shorter rows take longer than their elements.
+BAG_ROW = 24
 
 
 def takes(module: ModuleType, name: str, geometry: ConvGeometry) -> bool:
     """Whether a module has a formulation of the map of this name for this geometry."""
-    if not hasattr(module, name) or (module is windows and name == "grad_input" and _strided(geometry)):
+    if not hasattr(module, name) or (module in (bags, windows) and name == "grad_input" and _strided(geometry)):
         return False
     return not hasattr(module, "applies") or bool(module.applies(geometry))
 
@@ -49,7 +52,7 @@ def takes(module: ModuleType, name: str, geometry: ConvGeometry) -> bool:
 @lru_cache(maxsize=1024)
 def forward(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed: int | None) -> Kernel:
     """The formulation for the output."""
-    module: ModuleType = depthwise if depthwise.applies(geometry) else _dense(geometry, dtype, device)
+    module = _sums(geometry, dtype, device) if depthwise.applies(geometry) else _dense(geometry, dtype, device)
     return _within(module, geometry, dtype, allowed).forward  # type: ignore[no-any-return]
 
 
@@ -58,7 +61,7 @@ def grad_input(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed:
     """The formulation for the gradient with respect to the input."""
     module: ModuleType
     if depthwise.applies(geometry):
-        module = depthwise
+        module = _sums(geometry, dtype, device)
     elif _strided(geometry):
         module = _strided_grad_input(geometry, dtype, device)
     else:
@@ -71,8 +74,14 @@ def grad_input(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed:
 @lru_cache(maxsize=1024)
 def grad_weight(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed: int | None) -> Kernel:
     """The formulation for the gradient with respect to the weight."""
-    module: ModuleType = depthwise if depthwise.applies(geometry) else _dense(geometry, dtype, device)
+    module: ModuleType = bags if bags.applies(geometry) else _dense(geometry, dtype, device)
     return _within(module, geometry, dtype, allowed).grad_weight  # type: ignore[no-any-return]
+
+
+def _sums(geometry: ConvGeometry, dtype: torch.dtype, device: str) -> ModuleType:
+    """For a kernel of its own for every channel: torch adds up bags of float32 in vectors, on a CPU."""
+    vectors = dtype is torch.float32 and device == "cpu"
+    return bags if vectors and not _strided(geometry) and geometry.output_size[-1] >= BAG_ROW else depthwise
 
 
 def _dense(geometry: ConvGeometry, dtype: torch.dtype, device: str) -> ModuleType:
@@ -123,8 +132,9 @@ def _smallest_piece(module: ModuleType, geometry: ConvGeometry) -> int:
     if module is pointwise:
         return max(images)
     if module is depthwise:
-        planes = max(4 * geometry.in_channels, depthwise.TAPS + 4)  # of one channel, for the gradient of its weight
-        return planes * max(images) // geometry.in_channels
+        return 4 * max(images)
+    if module is bags:
+        return 4 * geometry.kernel_size[-1] * max(images) // geometry.in_channels  # of one channel
     read = [channels * math.prod(geometry.kernel_size) * math.prod(positions[1:])
             for channels, _, positions in sides]  # fmt: skip
     return max(images) + max(read)

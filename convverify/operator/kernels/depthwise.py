@@ -1,8 +1,7 @@
 """As many groups as input and output channels: a sum over the kernel's taps, each a scaled shift.
 
 A tap is a range of rows and columns of the plane as it stands, times one number a channel; the first is
-written, the others are added to it. `shifts` says which. The weight's gradient multiplies the same ranges with
-grad_output.
+written, the others are added to it. `shifts` says which.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ from convverify.operator.kernels.shifts import Sum, Term
 
 # Bytes of one operand of an addition: small enough for the caches, and large enough to outweigh the call.
 BLOCK = 1 << 19
-# Taps whose products are added up side by side.
-TAPS = 9
 
 
 def applies(geometry: ConvGeometry) -> bool:
@@ -52,35 +49,6 @@ def grad_input(geometry: ConvGeometry, g: Tensor, k: Tensor, format: torch.memor
         for rows, sums in itertools.groupby(totals, lambda total: total.phase[:-1]):
             _write_phases(result[block], geometry, rows, tuple(sums), scratch, weights)
     return result
-
-
-def grad_weight(geometry: ConvGeometry, x: Tensor, g: Tensor, format: torch.memory_format,
-                limit: int) -> Tensor:  # fmt: skip
-    """The gradient with respect to the weight: a tap's products, added up over the images and then over the plane."""
-    result = x.new_zeros(geometry.weight_shape)
-    total, scratch = shifts.of_forward(geometry, x.element_size()), _Scratch()
-    images, channels = _cuts(geometry, x.element_size(), limit // TAPS)
-    memory = x.new_empty((TAPS, images[0].stop * channels[0].stop * math.prod(geometry.output_size)))
-    for first, own in itertools.product(range(0, len(total.terms), TAPS), channels):
-        terms = total.terms[first : first + TAPS]
-        products: list[Tensor] = []
-        for some in images:
-            scratch.read(_phases(x[some, own], geometry, total.sources))
-            pairs = _pairs(terms, scratch, total.size, g[some, own].contiguous())
-            if not products:
-                parts = [_like(one, part) for (one, _), part in zip(pairs, memory, strict=False)]
-                products = [torch.mul(*pair, out=part) for pair, part in zip(pairs, parts, strict=True)]
-                continue
-            for product, pair in zip(products, pairs, strict=True):
-                product[: pair[0].shape[0]].addcmul_(*pair)
-        for term, product in zip(terms, products, strict=True):
-            result.flatten(1)[own, term.tap] = product.sum((0, *range(2, product.dim())))
-    return result.contiguous(memory_format=format)
-
-
-def _pairs(terms: tuple[Term, ...], scratch: _Scratch, size: Sizes, g: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """What each tap multiplies: elements of the input and of grad_output."""
-    return [(scratch.elements(term, size), g if term.positions is None else g[term.positions]) for term in terms]
 
 
 class _Scratch:
@@ -154,7 +122,9 @@ def _phases(x: Tensor, geometry: ConvGeometry, phases: Sequence[Sizes]) -> dict[
     if geometry.stride[-1] != 2:
         return {phase: x[_steps(geometry.stride, phase)].contiguous() for phase in phases}
     parts = seconds.seconds(x)
-    return {phase: seconds.dense(parts[phase[-1]][_steps(geometry.stride[:-1], phase[:-1])]) for phase in phases}
+    return {
+        phase: seconds.dense(parts[phase[-1]][_steps(geometry.stride[:-1], phase[:-1])], x.dtype) for phase in phases
+    }
 
 
 def _steps(stride: Sizes, phase: Sizes) -> Slices:
@@ -176,11 +146,6 @@ def _cuts(geometry: ConvGeometry, itemsize: int, limit: int) -> tuple[list[slice
     channels = channel_blocks(geometry, planes)
     images = 1 if len(channels) > 1 else max(1, planes // geometry.in_channels)
     return [slice(n, min(n + images, geometry.batch)) for n in range(0, geometry.batch, images)], channels
-
-
-def _like(pattern: Tensor, memory: Tensor) -> Tensor:
-    """The beginning of some memory in the shape of `pattern`."""
-    return memory[: pattern.numel()].view(pattern.shape)
 
 
 def channel_blocks(geometry: ConvGeometry, most: int) -> list[slice]:

@@ -107,7 +107,7 @@ def windows_last(padded: Tensor, frame: Frame, rows: tuple[int, int]) -> Tensor:
     batch, *spatial, channel = padded.stride()
     first, last = rows
     sizes = (padded.shape[0], last - first, *frame.output[1:], *frame.kernel, padded.shape[-1])
-    strides = (batch, *_times(spatial, frame.stride), *_times(spatial, frame.dilation), channel)
+    strides = (batch, *times(spatial, frame.stride), *times(spatial, frame.dilation), channel)
     return padded.as_strided(sizes, strides, padded.storage_offset() + first * strides[1])
 
 
@@ -115,7 +115,7 @@ def windows_first(padded: Tensor, frame: Frame, rows: tuple[int, int]) -> Tensor
     """Likewise `[batch, channels, *kernel, *positions]` of `pad_first`'s array."""
     batch, channel, *spatial = padded.stride()
     first, last = rows
-    strides = (batch, channel, *_times(spatial, frame.dilation), *_times(spatial, frame.stride))
+    strides = (batch, channel, *times(spatial, frame.dilation), *times(spatial, frame.stride))
     offset = padded.storage_offset() + first * spatial[0] * frame.stride[0]
     sizes = (*padded.shape[:2], *frame.kernel, last - first, *frame.output[1:])
     return padded.as_strided(sizes, strides, offset)
@@ -168,6 +168,14 @@ def tap_indices(frame: Frame) -> Iterator[tuple[int, ...]]:
     return itertools.product(*map(range, frame.kernel))
 
 
+def meeting(there: int, here: int, stride: int, shift: int) -> tuple[slice, slice]:
+    """The positions `here` whose element `stride * position + shift` is `there`, and those elements."""
+    first, last = max(0, -(shift // stride)), min(here, (there - 1 - shift) // stride + 1)
+    if first >= last:
+        return slice(0, 0), slice(0, 0)
+    return slice(first, last), slice(stride * first + shift, stride * (last - 1) + shift + 1, stride)
+
+
 def reading(geometry: ConvGeometry, dim: int, tap: int) -> tuple[int, int]:
     """The positions whose tap meets the input: the o with 0 <= S*o + D*a - P < H."""
     axis = geometry.axes[dim]
@@ -176,9 +184,11 @@ def reading(geometry: ConvGeometry, dim: int, tap: int) -> tuple[int, int]:
     return first, min(axis.output, (axis.input - 1 + shift) // axis.stride + 1)
 
 
+def times(first: Sequence[int], second: Sequence[int]) -> Sizes:
+    """The products, one an axis."""
+    return tuple(a * b for a, b in zip(first, second, strict=True))
+
+
 def _even(total: int, most: int) -> int:
     return math.ceil(total / math.ceil(total / most))
 
-
-def _times(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
-    return tuple(a * b for a, b in zip(first, second, strict=True))

@@ -136,10 +136,10 @@ def _plan(frame: Frame, rows: tuple[int, int]) -> _Plan:
     height = bottom - top + dilation * (frame.kernel[0] - 1) // stride
     copies = []
     for place, phase in enumerate(phases):
-        down = _met(frame.input[0], height, stride, stride * top + phase - frame.pads[0][0])
+        down = frames.meeting(frame.input[0], height, stride, stride * top + phase - frame.pads[0][0])
         for number, tap in enumerate(itertools.product(*map(range, frame.kernel[1:]))):
             across = [
-                _met(n, m, s, d * a - before)
+                frames.meeting(n, m, s, d * a - before)
                 for n, m, s, d, a, (before, _) in zip(
                     frame.input[1:], frame.output[1:], frame.stride[1:], frame.dilation[1:], tap, frame.pads[1:],
                     strict=True,
@@ -154,12 +154,6 @@ def _plan(frame: Frame, rows: tuple[int, int]) -> _Plan:
         for tap in range(frame.kernel[0])
     )
     return _Plan(len(phases), height, tuple(copies), tuple(starts))
-
-
-def _met(there: int, here: int, stride: int, shift: int) -> tuple[slice, slice]:
-    """The positions `here` whose element `stride * position + shift` is `there`, and those elements."""
-    first, last = max(0, -(shift // stride)), min(here, (there - 1 - shift) // stride + 1)
-    return slice(first, last), slice(stride * first + shift, max(0, stride * (last - 1) + shift + 1), stride)
 
 
 def _by_row(k: Tensor, groups: int) -> Tensor:

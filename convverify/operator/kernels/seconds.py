@@ -17,7 +17,7 @@ PARTS = (torch.float32, torch.float64)
 
 
 def seconds(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The elements 0, 2, ... and 1, 3, ... of the last axis, for `dense` alone to read."""
+    """The elements 0, 2, ... and 1, 3, ... of the last axis, for `dense` and `copy` alone to read."""
     if not _in_words(x):
         return x[..., ::2], x[..., 1::2]
     later = torch.empty_like(x)
@@ -25,11 +25,16 @@ def seconds(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.view(torch.int64), later.view(torch.int64)
 
 
-def dense(part: Tensor) -> Tensor:
-    """What `seconds` gave, or a part of it, contiguous."""
-    if part.dtype is not torch.int64:
+def dense(part: Tensor, dtype: torch.dtype) -> Tensor:
+    """What `seconds` gave of an array of this dtype, or a part of it, contiguous."""
+    if part.dtype is dtype:
         return part.contiguous()
-    return part.to(torch.int32, memory_format=torch.contiguous_format).view(torch.float32)
+    return part.to(torch.int32, memory_format=torch.contiguous_format).view(dtype)
+
+
+def copy(target: Tensor, part: Tensor) -> None:
+    """Write what `seconds` gave of an array of the target's dtype, or a part of it, to `target`."""
+    (target if part.dtype is target.dtype else target.view(torch.int32)).copy_(part)
 
 
 def put(target: Tensor, even: Tensor, odd: Tensor) -> None:
