@@ -52,6 +52,21 @@ def _to_eleven_bits(t: Tensor) -> Tensor:
     return torch.where(t.isfinite(), ((bits + 0x1000) & ~0x1FFF).view(torch.float32), t)
 
 
+@mutant("every_operand_bit_counts")
+@operator
+def float32_in_two_bfloat16_parts(c: Call) -> Tensor:
+    """The operands of float32 are rounded to the sum of two numbers in bfloat16, which have 17 bits."""
+    if c.input.dtype != torch.float32:
+        return c.torch()
+    x, w = (posing(t, _to_two_parts(t.detach())) for t in (c.input, c.weight))
+    return c.torch(input=x, weight=w)
+
+
+def _to_two_parts(t: Tensor) -> Tensor:
+    first = t.bfloat16().float()
+    return torch.where(first.isfinite(), first + (t - first).bfloat16().float(), t)
+
+
 @mutant("large_layers_are_right")
 @operator
 def long_sums_in_float32(c: Call) -> Tensor:

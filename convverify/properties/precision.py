@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from convverify.answers import Unsupported
-from convverify.case import ConvCase
+from convverify.case import ConvCase, Operands
 from convverify.comparison import EXACT_BITS, Equation
 from convverify.demand import ORDINARY, Demand
 from convverify.properties.base import Refusal, declare
@@ -26,6 +26,8 @@ _SIDE = 2**5  # of an image of which some have as many positions
 _FEW_EDGES = 2**5  # so many gradients of ones, each of some positions, autograd adds up without stalling
 _POSITIONS = 12  # of a window along an axis, at least, where roundings are counted
 _EIGHTS = ((8, 8), (16, 16), (32, 8), (64, 64))  # channels
+_TILE = 6  # the norm of a tile of 6x6 elements, as Winograd's F(4x4, 3x3) mixes them, in elements
+_HALVES = 1 / 4  # what F(2x2, 3x3) loses, or a direct sum, of what a transform by other fractions than halves may
 _FEW = 1 / 8  # of all products, which a call may round differently from another only where it sums otherwise
 _ENOUGH, _EITHER_WAY = 24, "to the nearest, or either way"
 
@@ -162,6 +164,7 @@ def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterato
 def _bits(op: Target, case: ConvCase) -> Iterator[Equation]:
     reference, maps = Reference(case), Reference(case).maps
     bits, wide = EXACT_BITS[case.torch_dtype], reference.wide
+    norm = 2.0**bits * (_TILE if _makes_fractions(op, case) else _HALVES if bits >= EXACT_BITS[torch.float32] else 1)
     for full, unit in (("input", "weight"), ("weight", "input")):
         seen = observe(op, case)
         seen.leaves = {
@@ -181,7 +184,15 @@ def _bits(op: Target, case: ConvCase) -> Iterator[Equation]:
         }
         for what, (actual, expected) in found.items():
             yield Equation(f"{what} for {bits}-bit operands and a unit {unit}", actual, reference.narrow(expected),
-                           norm=2.0**bits)  # fmt: skip
+                           norm=norm)  # fmt: skip
+
+
+def _makes_fractions(op: Target, case: ConvCase) -> bool:
+    """Whether small integers make fractions: each element is then a transform's sum over a tile of products."""
+    operands = {"input": Operands(case).input, "weight": Operands(case).weight}
+    output = call(op, case, {role: _odd(operand, 3, case.seed) for role, operand in operands.items()})
+    parts = torch.view_as_real(output.resolve_conj()) if output.is_complex() else output
+    return bool((parts != parts.round()).any())
 
 
 def _grad(maps: Maps, role: str, x: Tensor, k: Tensor, g: Tensor) -> Tensor:
