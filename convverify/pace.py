@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 from convverify.case import ConvCase
 from convverify.geometry import ConvGeometry
 
 _WORTH_PREDICTING = 4000
 _PATIENCE = 2.5
+SHORTER = 8  # times, of a case that shows whether an operator hangs on the whole or is slow
 
 
 class Clock:
@@ -35,6 +37,7 @@ class Pace:
     """
 
     def __init__(self) -> None:
+        self.too_large = math.inf  # the size of the smallest case that took too long
         self.least = [math.inf] * len(_measures(ConvGeometry(1, 1, 1, (1,), (1,), (1,), (0,), (1,))))
 
     @staticmethod
@@ -50,11 +53,29 @@ class Pace:
         self.least = list(map(min, self.least, paces))
 
     def predict(self, case: ConvCase) -> float:
-        """At least so many seconds; 0 where the case is small or nothing is known yet."""
+        """At least so many seconds: 0 for a small case, or before anything is known; no end beside one given up."""
         measures = _measures(case.geometry)
+        if SHORTER * sum(measures) > self.too_large:
+            return math.inf
         if max(measures) < _WORTH_PREDICTING or math.inf in self.least:
             return 0.0
         return max(pace * measure for pace, measure in zip(self.least, measures, strict=True))
+
+
+    def gave_up(self, case: ConvCase) -> None:
+        """Learn that a case took too long; what is not much smaller is not to be begun."""
+        self.too_large = min(self.too_large, self.size(case.geometry))
+
+
+def shortened(case: ConvCase) -> ConvCase | None:
+    """The case with the longest of its batch and its axes an eighth as long; None where none is long."""
+    g = case.geometry
+    sizes = [g.batch, *g.input_size]
+    longest = sizes.index(max(sizes))
+    sizes[longest] //= SHORTER
+    if max(_measures(g)) < _WORTH_PREDICTING or sizes[longest] <= max(axis.reach for axis in g.axes):
+        return None
+    return replace(case, geometry=replace(g, batch=sizes[0], input_size=tuple(sizes[1:])))
 
 
 def _measures(g: ConvGeometry) -> tuple[int, ...]:

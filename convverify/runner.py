@@ -25,7 +25,7 @@ from convverify.diagnosis import behaves_like, read_back
 from convverify.examine import Finding, Kind, examine, excused, time_limit
 from convverify.geometry import ConvGeometry
 from convverify.listing import at, given
-from convverify.pace import Clock, Pace
+from convverify.pace import SHORTER, Clock, Pace, shortened
 from convverify.plan import Plan
 from convverify.properties.base import Property
 from convverify.results import Counterexample, Outcome, Result
@@ -121,6 +121,10 @@ class _Verifier:
         finding = examine(prop, self.plan.op, case, self.budget.case_seconds)
         if finding.kind is Kind.ERROR and self._called_otherwise():
             finding = Finding(Kind.UNSUPPORTED, f"called otherwise: {finding.message}")
+        if finding.kind is Kind.HANG and case != self.plan.case and self._is_slow(prop, case):
+            self.pace.gave_up(case)
+            stint.tally.too_slow += 1
+            return stint.goes_on(self.clock())
         finding = self._beside_torch(prop, case, finding)
         stint.tally.add(case, finding)
         if finding.kind not in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):  # what is refused takes no time
@@ -129,6 +133,19 @@ class _Verifier:
         if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
             self.supported[case.geometry] = None
         return stint.goes_on(self.clock())
+
+    def _is_slow(self, prop: Property, case: ConvCase) -> bool:
+        """Whether an operator that has not come back may only be slow: by what it takes for an eighth of the case.
+
+        Where every one of so many steps takes as long as there are steps, the whole takes 64 times as long.
+        """
+        part = shortened(case)
+        if part is None or not self.plan.op.domain.allows(part):
+            return False
+        started = time.perf_counter()
+        finding = examine(prop, self.plan.op, part, self.budget.case_seconds)
+        expected = SHORTER**2 * (time.perf_counter() - started)
+        return finding.kind is not Kind.HANG and expected >= self.budget.case_seconds
 
     def _go_through_listed(self, prop: Property, device: str, stint: Stint, check: Check) -> bool:
         for case in given(self.plan, prop, device):

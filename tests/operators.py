@@ -74,6 +74,22 @@ def sleeps(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
 
 
+def _spins(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def slow_on_long_images(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    _spins(20 * (max(input.shape[2:]) / 66001) ** 2)
+    return torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def hangs_on_long_images(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    _spins(60 * (max(input.shape[2:]) > 60000))
+    return torch_conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
 def wrong_every_third_call() -> Callable[..., Tensor]:
     calls = itertools.count(1)
 

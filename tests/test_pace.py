@@ -1,7 +1,7 @@
 import pytest
 
 from convverify.case import ConvCase
-from convverify.pace import Pace
+from convverify.pace import SHORTER, Pace, shortened
 
 LINE = " k2x1 s1x1 p0x0 d1x1 g1 float64 cpu layout=contiguous values=integers seed=0"
 SMALL = ConvCase.parse("n50 c1->1 i2x2" + LINE)
@@ -42,3 +42,19 @@ def test_a_fast_large_batch_does_not_hide_that_positions_are_slow(known: str, fa
     pace.note(ConvCase.parse(known + LINE), 0.01)
     pace.note(ConvCase.parse(fast + LINE), 0.001)
     assert pace.predict(ConvCase.parse("n1 c1->4 i300x300" + LINE)) > 1
+
+
+def test_an_eighth_of_the_longest_axis_is_left():
+    assert shortened(LARGE).geometry.batch == 66000 // SHORTER
+    rows = shortened(ConvCase.parse("n2 c1->1 i66001x2" + LINE))
+    assert rows.geometry.input_size == (66001 // SHORTER, 2)
+    assert shortened(SMALL) is None
+    assert shortened(ConvCase.parse("n2 c99->99 i2x2" + LINE)) is None  # many products, but no axis to shorten
+
+
+def test_beside_a_case_given_up_only_much_smaller_ones_are_begun():
+    pace = Pace()
+    pace.note(SMALL, 0.001)
+    pace.gave_up(LARGE)
+    assert pace.predict(ConvCase.parse("n20000 c1->1 i2x2" + LINE)) == float("inf")
+    assert pace.predict(ConvCase.parse("n5000 c1->1 i2x2" + LINE)) == pytest.approx(0.1)

@@ -183,6 +183,17 @@ def test_hang_is_caught_and_ends_the_run(monkeypatch: pytest.MonkeyPatch):
     assert all("hung" in result.reason for result in rest)
 
 
+@pytest.mark.parametrize(
+    ("operator", "outcome"),
+    [(operators.slow_on_long_images, Outcome.PASSED), (operators.hangs_on_long_images, Outcome.ERRORED)],
+)
+def test_slow_is_not_hanging(monkeypatch: pytest.MonkeyPatch, operator, outcome: Outcome):
+    short = Budget("quick", 5, 2.0, 1.0, 0.2, case_seconds=1.0, costly=False)
+    monkeypatch.setitem(BUDGETS, "quick", short)
+    run = verify(operator, "quick", properties=("large_layers_are_right",), jobs=1)
+    assert run.outcome is outcome, run.results[0].reason
+
+
 def test_operator_is_never_asked_outside_its_domain():
     calls: list[operators.Call] = []
     text = "square, stride=1, padding<=1, dilation=1, groups=1, no bias, kernel=2|3, contiguous, dtype=float64"
