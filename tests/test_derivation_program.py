@@ -19,10 +19,11 @@ from convverify.derivation.readback import ReadbackError, readback
 from convverify.derivation.theorems import program as theorems
 from convverify.derivation.traced import NotTraceableError
 from convverify.geometry import ConvGeometry
-from convverify.operator.kernels import choice, columns, pointwise
+from convverify.operator.kernels import bags, choice, columns, pointwise
 
 SMALL = ConvGeometry.parse("n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1")
 RICH = ConvGeometry.parse("n2 c2->2 i4x5 k2x1 s1x2 p1x0 d2x1 g2")
+DEPTHWISE = ConvGeometry.parse("n2 c2->2 i4x3 k2x3 s1x1 p1x1 d1x1 g2")
 
 
 def wrong_gradients(x: Tensor, k: Tensor, *others: Any) -> Tensor:
@@ -154,6 +155,42 @@ def test_wrong_formulations_are_found() -> None:
     assert map_difference(wrong_in_pieces, "forward", SMALL).startswith("forward[0,0,0,0] = 2*x0*k0")
     assert map_difference(unwritten_map, "forward", SMALL) == "it uses memory that was never written"
     assert map_difference(cropped_map, "forward", SMALL) == "forward has shape [1, 1, 2, 1], not [1, 1, 2, 2]"
+
+
+def shifted_bags(geometry: ConvGeometry, x: Tensor, k: Tensor, *how: Any) -> Tensor:
+    return bags.forward(geometry, x.roll(1, 2), k, *how)
+
+
+def bags_of_means(geometry: ConvGeometry, x: Tensor, k: Tensor, *how: Any) -> Tensor:
+    first = torch.arange(x.shape[2], dtype=torch.int64, device=x.device)
+    return torch.embedding_bag(x[0, 0], first, first, False, 1)[0].view(1, 1, *x.shape[2:])
+
+
+def test_rows_in_bags_are_added_up() -> None:
+    assert map_difference(bags.forward, "forward", DEPTHWISE) is None
+    found = map_difference(shifted_bags, "forward", DEPTHWISE)
+    assert found.startswith("forward[0,0,0,0] = x")
+    with pytest.raises(NotTraceableError, match="other than sums of rows with weights"):
+        map_difference(bags_of_means, "forward", DEPTHWISE)
+
+
+def turned_by_integers(geometry: ConvGeometry, x: Tensor, k: Tensor, *how: Any) -> Tensor:
+    """Turns the rows of an input around by their numbers."""
+    numbers = torch.arange(x.shape[2], device=x.device)
+    return columns.forward(geometry, x.index_select(2, x.shape[2] - 1 - numbers), k, *how)
+
+
+def weighted_by_integers(geometry: ConvGeometry, x: Tensor, k: Tensor, *how: Any) -> Tensor:
+    return columns.forward(geometry, x * (1 + torch.arange(x.shape[3], device=x.device)), k, *how)
+
+
+def test_integers_say_where_elements_lie_or_are_numbers() -> None:
+    def turned_twice(geometry: ConvGeometry, x: Tensor, *rest: Any) -> Tensor:
+        return turned_by_integers(geometry, x.flip(2), *rest)
+
+    assert map_difference(turned_twice, "forward", SMALL) is None
+    assert map_difference(turned_by_integers, "forward", SMALL).startswith("forward[0,0,0,0] = x3*k2 + ")
+    assert map_difference(weighted_by_integers, "forward", SMALL).startswith("forward[0,0,0,0] = x0*k0 + 2*x1*k1")
 
 
 def test_a_formulation_that_reads_values_is_refused() -> None:

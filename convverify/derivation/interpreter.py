@@ -223,14 +223,15 @@ class Interpreter(Generic[V]):
         """The products of a batch, all added up."""
         return self.add(self.multiply(start, beta), self.sum(self.matmul(one, other), [0]), alpha)
 
-    def bags(self, rows: Tensor, indices: Tensor, offsets: Tensor, scale: bool, mode: int, sparse: bool,
-             weights: Tensor, last: bool, *padding: int) -> tuple[Tensor, ...]:  # fmt: skip
+    def bags(self, rows: Tensor, indices: Tensor, offsets: Tensor, scale: bool = False, mode: int = 0,
+             sparse: bool = False, weights: Tensor | None = None, last: bool = False,
+             padding: int = -1) -> tuple[Tensor, ...]:  # fmt: skip
         """Sums of rows with weights, those from each offset to the next.
 
         Raises:
             NotTraceableError: bags of another kind.
         """
-        if scale or mode != 0 or sparse or not last or padding not in ((), (-1,)):
+        if weights is None or mode != 0 or not last or padding != -1:
             raise NotTraceableError("bags other than sums of rows with weights")
         weighted = self.multiply(rows.index_select(0, indices), weights.unsqueeze(1))
         ends = offsets.tolist()
