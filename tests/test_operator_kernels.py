@@ -188,16 +188,16 @@ def test_choice_follows_the_faster_product(monkeypatch, idle):
 
 @pytest.mark.parametrize("name", MAPS)
 def test_bags_where_their_rows_are_long_and_added_up_in_vectors(name):
-    long, short, strided = (
-        ConvGeometry.parse(f"n2 c40->40 i{size}x{size} k3x3 s{step}x{step} p1x1 d1x1 g40")
-        for size, step in ((45, 1), (14, 1), (45, 2))
+    long, short, strided, flat = (
+        ConvGeometry.parse(f"n2 c40->40 i{size}x{size} k{rows}x3 s{step}x{step} p1x1 d1x1 g40")
+        for size, step, rows in ((45, 1, 3), (14, 1, 3), (45, 2, 3), (45, 1, 1))
     )
     chosen = getattr(choice, name)
     of_sums = bags if name == "grad_weight" else depthwise
     assert chosen(long, torch.float32, "cpu", None) is getattr(bags, name)
     for geometry, dtype, device in (
         (long, torch.float64, "cpu"), (long, torch.float32, "cuda"), (short, torch.float32, "cpu"),
-        (strided, torch.float32, "cpu"),
+        (strided, torch.float32, "cpu"), (flat, torch.float32, "cpu"),
     ):  # fmt: skip
         assert chosen(geometry, dtype, device, None) is getattr(of_sums, name)
 

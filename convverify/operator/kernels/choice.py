@@ -38,8 +38,8 @@ LONG_RUN = 16
 FEW_PRODUCTS = 1 << 18
 # A product of fewer positions or, in a group, of fewer channels runs at a poor rate.
 MANY_POSITIONS, MANY_CHANNELS = 1 << 7, 4
-# Bags of shorter rows take longer than their elements.
-BAG_ROW = 24
+# Bags of shorter rows take longer than their elements; and each shifted copy must serve some taps.
+BAG_ROW, BAG_TAPS = 24, 3
 
 
 def takes(module: ModuleType, name: str, geometry: ConvGeometry) -> bool:
@@ -81,7 +81,8 @@ def grad_weight(geometry: ConvGeometry, dtype: torch.dtype, device: str, allowed
 def _sums(geometry: ConvGeometry, dtype: torch.dtype, device: str) -> ModuleType:
     """For a kernel of its own for every channel: torch adds up bags of float32 in vectors, on a CPU."""
     vectors = dtype is torch.float32 and device == "cpu"
-    return bags if vectors and not _strided(geometry) and geometry.output_size[-1] >= BAG_ROW else depthwise
+    pays = geometry.output_size[-1] >= BAG_ROW and math.prod(geometry.kernel_size[:-1]) >= BAG_TAPS
+    return bags if vectors and pays and not _strided(geometry) else depthwise
 
 
 def _dense(geometry: ConvGeometry, dtype: torch.dtype, device: str) -> ModuleType:
