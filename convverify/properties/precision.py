@@ -26,7 +26,7 @@ _SIDE = 2**5  # of an image of which some have as many positions
 _FEW_EDGES = 2**5  # so many gradients of ones, each of some positions, autograd adds up without stalling
 _POSITIONS = 12  # of a window along an axis, at least, where roundings are counted
 _EIGHTS = ((8, 8), (16, 16), (32, 8), (64, 64))  # channels
-_TILE = 6  # the norm of a tile of 6x6 elements, as Winograd's F(4x4, 3x3) mixes them, in elements
+_TILE = 6  # the norm of a tile of 6x6 elements, as Winograd's F(4x4, 3x3) mixes them, in that of one
 _HALVES = 1 / 4  # what F(2x2, 3x3) loses, or a direct sum, of what a transform by other fractions than halves may
 _FEW = 1 / 8  # of all products, which a call may round differently from another only where it sums otherwise
 _ENOUGH, _EITHER_WAY = 24, "to the nearest, or either way"
@@ -131,12 +131,10 @@ def every_operand_bit_counts(op: Target, case: ConvCase) -> Iterator[Equation]:
     """
     into, out = _EIGHTS[case.seed % 4]
     by_eight = case.with_geometry(in_channels=into, out_channels=out, groups=1)
-    yield from _bits(op, by_eight if case.seed % 8 >= 4 and op.domain.allows(by_eight) else case)
+    yield from _bits(op, by_eight if case.seed % 8 >= 4 and op.domain.allows(by_eight) else case, _TILE)
 
 
-@declare(
-    "precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3, least=4), direct=True
-)  # fmt: skip
+@declare("precision", ("EX-1",), "tf32_in_long_sums", Demand(products=300, bias=False, weight=0.3, least=4))
 def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Of hundreds of terms and of images of many pixels, too, full-width odd integers lose no bit."""
     many, plain = (130, 300)[case.seed % 2], case.with_geometry(batch=1, groups=1)
@@ -154,17 +152,23 @@ def every_operand_bit_counts_in_long_sums(op: Target, case: ConvCase) -> Iterato
     if not allowed:
         raise Unsupported("it claims neither hundreds of channels, of samples nor of rows")
     for each in allowed:
-        yield from _bits(op, each)
+        yield from _bits(op, each, _sample(each))
     for dtype, each in itertools.product(ORDINARY, long[:2]):
         if dtype != case.dtype and op.domain.allows(other := replace(each, dtype=dtype)):
             with contextlib.suppress(Unsupported):
-                yield from _bits(op, other)
+                yield from _bits(op, other, _sample(other))
 
 
-def _bits(op: Target, case: ConvCase) -> Iterator[Equation]:
+def _sample(case: ConvCase) -> float:
+    """The norm of a sample, all of which a spectrum mixes, in that of one element; or of a tile."""
+    return max(_TILE, math.sqrt(case.geometry.in_channels * math.prod(case.geometry.input_size)))
+
+
+def _bits(op: Target, case: ConvCase, mixed: float) -> Iterator[Equation]:
+    """Every bit, or but for what a transform loses that mixes elements of this norm, if it does mix any."""
     reference, maps = Reference(case), Reference(case).maps
     bits, wide = EXACT_BITS[case.torch_dtype], reference.wide
-    norm = 2.0**bits * (_TILE if _makes_fractions(op, case) else _HALVES if bits >= EXACT_BITS[torch.float32] else 1)
+    norm = 2.0**bits * (mixed if _makes_fractions(op, case) else _HALVES if bits >= EXACT_BITS[torch.float32] else 1)
     for full, unit in (("input", "weight"), ("weight", "input")):
         seen = observe(op, case)
         seen.leaves = {
