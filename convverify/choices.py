@@ -28,8 +28,8 @@ class Choices(Protocol):
     def one_of(self, options: Sequence[T]) -> T:
         """One of these."""
 
-    def dealt(self, options: Sequence[T]) -> T:
-        """One of these, in a row of cases none twice before each has come once."""
+    def dealt(self, options: Sequence[T], of: str = "") -> T:
+        """One of these, in a row of cases none twice before each has come once; `of` names one of several such rows."""
 
 
 class Shrinkable:
@@ -45,7 +45,8 @@ class Shrinkable:
         chosen: T = self._draw(_one_of(tuple(options)))
         return chosen
 
-    dealt = one_of  # a case at a time is all that it is asked for
+    def dealt(self, options: Sequence[T], of: str = "") -> T:
+        return self.one_of(options)  # a case at a time is all that it is asked for
 
 
 class Sampled:
@@ -61,8 +62,8 @@ class Sampled:
     def one_of(self, options: Sequence[T]) -> T:
         return self._random.choice(options)
 
-    def dealt(self, options: Sequence[T]) -> T:
-        deck: list[T] = self._decks.setdefault(tuple(options), [])
+    def dealt(self, options: Sequence[T], of: str = "") -> T:
+        deck: list[T] = self._decks.setdefault((of, *options), [])
         if not deck:
             deck += self._random.sample(options, len(options))
         return deck.pop()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from convverify.tally import Tally
 
 NOT_LONG = 0.1  # seconds of the shortest case of a property that goes on though its time is up, while it has too few
-AT_ONCE = 0.3  # seconds that it may expect of any other case then
+AT_ONCE = 0.6  # seconds that it may expect of any other case then
 FIRST_ONES = 1.0  # seconds of a property's first cases, which may load what later ones find there
 MOST_REFUSED = 10  # tries beyond those wanted after which, the time being up, no further case is looked for
 

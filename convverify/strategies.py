@@ -108,7 +108,7 @@ def _case(choices: Choices, demand: Demand, domain: Domain | None, device: str) 
         dtype=choices.dealt(demand.dtypes),
         device=device,
         values=choices.dealt(demand.values),
-        layout=layout_text({role: choices.one_of(ROLE_LAYOUTS[role]) for role in demand.operand_layouts}),
+        layout=layout_text({role: choices.dealt(ROLE_LAYOUTS[role], role) for role in demand.operand_layouts}),
         seed=choices.integer(0, 2**20),
     )
     if case.layout != "contiguous" and not case.bias:

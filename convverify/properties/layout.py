@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from convverify.case import ConvCase
 from convverify.comparison import Equation
 from convverify.demand import Demand
+from convverify.geometry import Sizes
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import LEAVES, call, equations, exact_results, observe
 from convverify.properties.dtypes import claimed
@@ -18,6 +19,7 @@ from convverify.target import Target
 
 _VALUES = ("integers", "large", "bell")
 _PRODUCTS = 6000
+_PARTS = ("sliced", "cropped", "columns_sliced", "channels_cropped")  # layouts of what is beside other elements
 _OVER_AN_AXIS = ("channels_expanded", "batch_expanded", "rows_expanded")  # what gradients of such sums are like
 
 
@@ -30,16 +32,57 @@ def _every_layout(operand: str) -> Demand:
     return replace(_demand(operand), weight=2, least=24)
 
 
+def _and_at_its_worst(op: Target, case: ConvCase, operand: str) -> Iterator[tuple[ConvCase, str]]:
+    """The case, and with it what its layout would be misread in without any size or zero to show it.
+
+    Axes that lie in the other order are made equally long; a part of a larger tensor is padded on all sides.
+    """
+    yield case, ""
+    worst, how = case, ""
+    layout, g = case.layouts.get(operand), case.geometry
+    if layout == "transposed":
+        worst, how = _isotropic(case), ", all being as high as wide"
+    elif layout == "batch_last":
+        channels = max(2, g.in_channels)
+        sizes = {} if operand == "weight" else {"batch": channels}
+        worst = case.with_geometry(in_channels=channels, out_channels=channels, groups=1, **sizes)
+        how = f", the first two axes of {operand} being as long"
+    elif operand == "input" and layout in _PARTS:
+        worst = case.with_geometry(padding=tuple(max(1, *pads) for pads in g.pads))
+        how = ", padded on all sides"
+    if worst != case and op.domain.allows(worst):
+        yield worst, how
+
+
+def _isotropic(case: ConvCase) -> ConvCase:
+    g = case.geometry
+
+    def all_as(sizes: Sequence[int]) -> Sizes:
+        return (max(sizes),) * g.spatial
+
+    kernel, dilation = all_as((2, *g.kernel_size)), all_as(g.dilation)
+    size = all_as((*g.input_size, dilation[0] * (kernel[0] - 1) + 1))
+    padding = g.padding if isinstance(g.padding, str) else all_as(g.padding)
+    return case.with_geometry(input_size=size, kernel_size=kernel, stride=all_as(g.stride), padding=padding,
+                              dilation=dilation)  # fmt: skip
+
+
+def _named(found: Iterable[Equation], how: str) -> Iterator[Equation]:
+    return (replace(equation, what=equation.what + how) for equation in found)
+
+
 @declare("layout", ("AD-1",), "input_assumed_contiguous", _every_layout("input"), refusal=Refusal.DECLARED)
 def input_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A channels-last, transposed, sliced, offset or expanded input gives the same results."""
-    yield from exact_results(op, case)
+    for each, how in _and_at_its_worst(op, case, "input"):
+        yield from _named(exact_results(op, each), how)
 
 
 @declare("layout", ("AD-1",), "weight_assumed_contiguous", _every_layout("weight"), refusal=Refusal.DECLARED)
 def weight_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A channels-last, transposed, sliced, offset or expanded weight gives the same results."""
-    yield from exact_results(op, case)
+    for each, how in _and_at_its_worst(op, case, "weight"):
+        yield from _named(exact_results(op, each), how)
 
 
 @declare("layout", ("AD-1",), "bias_assumed_contiguous", _demand("bias"), refusal=Refusal.DECLARED)
@@ -53,7 +96,8 @@ def bias_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
 )
 def grad_output_layout_is_irrelevant(op: Target, case: ConvCase) -> Iterator[Equation]:
     """A channels-last, transposed, sliced or expanded grad_output, as `.sum()` gives, gives the same gradients."""
-    yield from equations(case, Reference(case), observe(op, case).grads())
+    for each, how in _and_at_its_worst(op, case, "grad_output"):
+        yield from _named(equations(each, Reference(each), observe(op, each).grads()), how)
 
 
 @declare(
