@@ -1,7 +1,10 @@
 import pytest
 import torch
 
+from convverify.case import ConvCase
 from convverify.layouts import LAYOUTS, lay_out
+from convverify.properties.layout import _and_at_its_worst
+from convverify.target import Target
 
 REPEATING = {"expanded", "rows_expanded", "planes_expanded", "channels_expanded", "batch_expanded"}
 DATA = torch.arange(1.0, 2 * 3 * 4 * 5 + 1).view(2, 3, 4, 5)
@@ -65,3 +68,24 @@ def test_layouts_work_in_every_dtype_and_alias_nothing_of_the_caller(layout: str
 def test_unknown_layout_is_an_error():
     with pytest.raises(KeyError):
         lay_out(DATA, "sideways")
+
+
+@pytest.mark.parametrize(
+    ("layout", "operand", "what"),
+    [
+        ("transposed", "weight", lambda g: g.kernel_size == (3, 3) and g.input_size == (5, 5)),
+        ("transposed", "input", lambda g: g.input_size == (5, 5)),
+        ("batch_last", "weight", lambda g: g.weight_shape[:2] == (3, 3)),
+        ("batch_last", "input", lambda g: g.input_shape[:2] == (3, 3)),
+        ("batch_last", "grad_output", lambda g: g.output_shape[:2] == (3, 3)),
+        ("cropped", "input", lambda g: g.padding == (1, 2)),
+    ],
+)
+def test_a_layout_is_asked_for_where_no_size_and_no_zero_shows_a_misreading(layout, operand, what):
+    line = f"n2 c3->4 i5x4 k3x2 s1x1 p0x2 d1x1 g1 float64 cpu layout={operand}:{layout} values=integers seed=0"
+    first, second = _and_at_its_worst(Target(torch.nn.functional.conv2d), ConvCase.parse(line), operand)
+    assert str(first[0]) == line
+    assert what(second[0].geometry)
+    assert second[1]
+    alone = ConvCase.parse(line.replace(layout, "offset"))
+    assert list(_and_at_its_worst(Target(torch.nn.functional.conv2d), alone, operand)) == [(alone, "")]

@@ -168,6 +168,12 @@ def test_sampled_cases_are_as_the_strategy_draws_them():
     assert all(FULL.takes(case) for case in found)
 
 
+def test_rows_of_the_same_options_are_dealt_apart():
+    choices, options = Sampled("a seed"), (1, 2, 3)
+    dealt = [(choices.dealt(options, "one"), choices.dealt(options, "other")) for _ in options]
+    assert [sorted(row) for row in zip(*dealt, strict=True)] == [list(options)] * 2
+
+
 def test_dtypes_and_values_are_dealt():
     choices = Sampled("any")
     for options in (("a", "b", "c"), ("d", "e")):
