@@ -61,7 +61,6 @@ class Pace:
             return 0.0
         return max(pace * measure for pace, measure in zip(self.least, measures, strict=True))
 
-
     def gave_up(self, case: ConvCase) -> None:
         """Learn that a case took too long; what is not much smaller is not to be begun."""
         self.too_large = min(self.too_large, self.size(case.geometry))
