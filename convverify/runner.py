@@ -142,6 +142,7 @@ class _Verifier:
         part = shortened(case)
         if part is None or not self.plan.op.domain.allows(part):
             return False
+        self.plan.watch(prop, part)
         started = time.perf_counter()
         finding = examine(prop, self.plan.op, part, self.budget.case_seconds)
         expected = SHORTER**2 * (time.perf_counter() - started)
