@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -41,9 +43,13 @@ def float32_inside(c: Call) -> Tensor:
 @operator
 def tf32_inside(c: Call) -> Tensor:
     """The operands of float32 are rounded to the 11 bits of TF32."""
+    return _float32_rounded(c, _to_eleven_bits)
+
+
+def _float32_rounded(c: Call, rounded: Callable[[Tensor], Tensor]) -> Tensor:
     if c.input.dtype != torch.float32:
         return c.torch()
-    x, w = (posing(t, _to_eleven_bits(t.detach())) for t in (c.input, c.weight))
+    x, w = (posing(t, rounded(t.detach())) for t in (c.input, c.weight))
     return c.torch(input=x, weight=w)
 
 
@@ -56,10 +62,7 @@ def _to_eleven_bits(t: Tensor) -> Tensor:
 @operator
 def float32_in_two_bfloat16_parts(c: Call) -> Tensor:
     """The operands of float32 are rounded to the sum of two numbers in bfloat16, which have 17 bits."""
-    if c.input.dtype != torch.float32:
-        return c.torch()
-    x, w = (posing(t, _to_two_parts(t.detach())) for t in (c.input, c.weight))
-    return c.torch(input=x, weight=w)
+    return _float32_rounded(c, _to_two_parts)
 
 
 def _to_two_parts(t: Tensor) -> Tensor:

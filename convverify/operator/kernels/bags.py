@@ -25,7 +25,6 @@ from convverify.operator.kernels.frame import Frame, Slices
 SUM = 0
 Block = tuple[slice, slice]
 
-
 applies = depthwise.applies
 
 
@@ -150,15 +149,9 @@ def _copies(frame: Frame) -> list[tuple[Slices, int, Slices]]:
 def _tables(frame: Frame, geometry: ConvGeometry, x: Tensor, limit: int) -> Iterator[tuple[Block, _Table]]:
     """Images and channels, so many at a time that their table stays under `limit`, or one plane; and the table."""
     planes = max(1, limit // (x.element_size() * math.prod(_shape(frame))))
-    images = _slices(geometry.batch, max(1, planes // geometry.in_channels))
-    channels = _slices(geometry.in_channels, planes)
+    images = frames.even_slices(geometry.batch, max(1, planes // geometry.in_channels))
+    channels = frames.even_slices(geometry.in_channels, planes)
     table = _Table(frame, x[images[0], channels[0]])
     for block in itertools.product(images, channels):
         table.read(x[block])
         yield block, table
-
-
-def _slices(total: int, most: int) -> list[slice]:
-    """So many at a time at most, evenly; the first is the largest."""
-    each = math.ceil(total / math.ceil(total / most))
-    return [slice(first, min(first + each, total)) for first in range(0, total, each)]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convverify.geometry import ConvGeometry, Sizes
 from convverify.operator.kernels import seconds, shifts
-from convverify.operator.kernels.frame import Slices
+from convverify.operator.kernels.frame import Slices, even_slices
 from convverify.operator.kernels.shifts import Sum, Term
 
 # Bytes of one operand of an addition: small enough for the caches, and large enough to outweigh the call.
@@ -143,13 +143,6 @@ def _cuts(geometry: ConvGeometry, itemsize: int, limit: int) -> tuple[list[slice
     """The images and the channels, so many at a time that their planes together take about a block."""
     phase = math.prod(geometry.input_size) // math.prod(geometry.stride)
     planes = min(BLOCK, limit) // (itemsize * max(1, phase, math.prod(geometry.output_size)))
-    channels = channel_blocks(geometry, planes)
+    channels = even_slices(geometry.in_channels, max(1, planes))
     images = 1 if len(channels) > 1 else max(1, planes // geometry.in_channels)
     return [slice(n, min(n + images, geometry.batch)) for n in range(0, geometry.batch, images)], channels
-
-
-def channel_blocks(geometry: ConvGeometry, most: int) -> list[slice]:
-    """The channels, so many at a time at most, and evenly."""
-    all = geometry.in_channels
-    few = math.ceil(all / math.ceil(all / max(1, most)))
-    return [slice(first, min(first + few, all)) for first in range(0, all, few)]

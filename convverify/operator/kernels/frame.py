@@ -189,6 +189,12 @@ def times(first: Sequence[int], second: Sequence[int]) -> Sizes:
     return tuple(a * b for a, b in zip(first, second, strict=True))
 
 
+def even_slices(total: int, most: int) -> list[slice]:
+    """All of them, so many at a time at most, and evenly; the first is the largest."""
+    each = _even(total, most)
+    return [slice(first, min(first + each, total)) for first in range(0, total, each)]
+
+
 def _even(total: int, most: int) -> int:
     return math.ceil(total / math.ceil(total / most))
 

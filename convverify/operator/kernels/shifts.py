@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from convverify.geometry import ConvGeometry, Sizes
+from convverify.operator.kernels import frame as frames
 from convverify.operator.kernels.frame import Slices
 
 # Rows of fewer bytes are copied to be shifted: their ends would cost more than their elements.
@@ -75,11 +76,10 @@ def of_grad_input(geometry: ConvGeometry, itemsize: int) -> tuple[Sum, ...]:
 @lru_cache(maxsize=4096)
 def meeting(there: Sizes, here: Sizes, offset: Sizes) -> tuple[Slices, Slices] | None:
     """The positions `here` whose element `position + offset` is `there`, and those elements; None if none is."""
-    ends = [(max(0, -shift), min(n, m - shift)) for m, n, shift in zip(there, here, offset, strict=True)]
-    if any(first >= last for first, last in ends):
+    met = [frames.meeting(m, n, 1, shift) for m, n, shift in zip(there, here, offset, strict=True)]
+    if any(positions.start == positions.stop for positions, _ in met):
         return None
-    elements = (slice(first + shift, last + shift) for (first, last), shift in zip(ends, offset, strict=True))
-    return (..., *(slice(*end) for end in ends)), (..., *elements)
+    return (..., *(positions for positions, _ in met)), (..., *(slice(part.start, part.stop) for _, part in met))
 
 
 def _taps(geometry: ConvGeometry) -> Iterator[tuple[int, Sizes, Sizes]]:
