@@ -117,7 +117,8 @@ LARGE = tuple(
             "n1 c2->17 i257x259 k1x1 s1x1 p0x0 d1x1 g1",
             "n1 c65->1 i257x259 k1x1 s1x1 p0x0 d1x1 g1",  # more than 2**22
             "n1 c1->1 i40x41 k19x23 s1x1 p9x11 d1x1 g1",
-            "n66000 c1->1 i2x2 k2x1 s1x1 p0x0 d1x1 g1",  # more than 2**16 samples
+            "n8200 c1->1 i2x2 k2x1 s1x1 p0x0 d1x1 g1",  # more than 2**13 samples, which tell what the next ones take
+            "n66000 c1->1 i2x2 k2x1 s1x1 p0x0 d1x1 g1",  # more than 2**16
             "n1 c1->2 i2x66001 k2x2 s1x1 p0x1 d1x1 g1",  # more than 2**16 columns
             "n1 c2->1 i66001x2 k2x1 s1x1 p1x0 d1x1 g1",
         ),

@@ -117,7 +117,7 @@ class _Verifier:
         if not (self.plan.case or self.plan.op.domain.allows(case)):  # as it has turned out since
             return True
         self.plan.watch(prop, case)
-        started = time.perf_counter()  # the run's own clock has been seen to stand still
+        spent = Clock()  # of this case alone: the run's own may stand still while one sleeps
         finding = examine(prop, self.plan.op, case, self.budget.case_seconds)
         if finding.kind is Kind.ERROR and self._called_otherwise():
             finding = Finding(Kind.UNSUPPORTED, f"called otherwise: {finding.message}")
@@ -128,7 +128,7 @@ class _Verifier:
         finding = self._beside_torch(prop, case, finding)
         stint.tally.add(case, finding)
         if finding.kind not in (Kind.UNSUPPORTED, Kind.INAPPLICABLE):  # what is refused takes no time
-            stint.seconds.append(time.perf_counter() - started)
+            stint.seconds.append(spent())
             self.pace.note(case, stint.seconds[-1])
         if finding.kind is Kind.EQUAL and len(self.supported) < MOST_SUPPORTED:
             self.supported[case.geometry] = None

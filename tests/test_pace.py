@@ -1,7 +1,9 @@
+import time
+
 import pytest
 
 from convverify.case import ConvCase
-from convverify.pace import SHORTER, Pace, shortened
+from convverify.pace import SHORTER, Clock, Pace, shortened
 
 LINE = " k2x1 s1x1 p0x0 d1x1 g1 float64 cpu layout=contiguous values=integers seed=0"
 SMALL = ConvCase.parse("n50 c1->1 i2x2" + LINE)
@@ -58,3 +60,14 @@ def test_beside_a_case_given_up_only_much_smaller_ones_are_begun():
     pace.gave_up(LARGE)
     assert pace.predict(ConvCase.parse("n20000 c1->1 i2x2" + LINE)) == float("inf")
     assert pace.predict(ConvCase.parse("n5000 c1->1 i2x2" + LINE)) == pytest.approx(0.1)
+
+
+def test_a_clock_counts_what_sleeps_and_what_computes():
+    clock = Clock()
+    time.sleep(0.05)
+    asleep = clock()
+    assert 0.02 <= asleep
+    began = time.process_time()
+    while time.process_time() - began < 0.05:
+        pass
+    assert clock() >= max(asleep, 0.05)

@@ -69,7 +69,7 @@ def usual_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare(
     "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "terms_beyond_a_thousand",
-    Demand(products=3_000_000, values=("large", "bell"), large=True, weight=2.5, least=19),
+    Demand(products=3_000_000, values=("large", "bell"), large=True, weight=2.5, least=20),
 )  # fmt: skip
 def large_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Layers of many channels and pixels at once are exact, forward and backward."""
