@@ -6,8 +6,8 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
+from enum import Enum, IntEnum
 from types import FrameType
 from typing import Any
 
@@ -46,13 +46,26 @@ class Kind(Enum):
     UNEQUAL = "unequal"
     UNSUPPORTED = "unsupported"
     ERROR = "error"
+    UNCHECKED = "what came back cannot be checked"
+    BROKEN = "the check itself failed"
     HANG = "hang"
     VACUOUS = "vacuous"
     INAPPLICABLE = "inapplicable"
 
     @property
     def is_failure(self) -> bool:
-        return self in (Kind.UNEQUAL, Kind.ERROR, Kind.HANG)
+        return self in (Kind.UNEQUAL, Kind.ERROR, Kind.UNCHECKED, Kind.HANG)
+
+
+class How(IntEnum):
+    """In which way the equations of a case hold, in rising order of what there is to say: `HELD` without numbers."""
+
+    HELD = 0
+    EXACT = 1
+    BOUNDED = 2
+
+    def __str__(self) -> str:
+        return ("held", "exact", "within the rounding bound")[self]
 
 
 @dataclass(frozen=True)
@@ -60,12 +73,14 @@ class Finding:
     """What came of a property on a case, and the equation that did not hold.
 
     VACUOUS is a case on which nothing but zeros was compared: it could hardly have failed. INAPPLICABLE is
-    one about which the property says nothing.
+    one about which the property says nothing, BROKEN one on which it fails whatever the operator does. `how` says in
+    which way the equations that hold do.
     """
 
     kind: Kind
     message: str = ""
     equation: Equation | None = None
+    how: How = How.HELD
 
 
 def examine(prop: Property, op: Target, case: ConvCase, seconds: float = 20.0) -> Finding:
@@ -88,7 +103,7 @@ def examine(prop: Property, op: Target, case: ConvCase, seconds: float = 20.0) -
         return Finding(Kind.UNSUPPORTED if allowed else Kind.ERROR, str(error))
     except Exception as error:
         message = f"what the operator returned cannot be checked: {type(error).__name__}: {error}"
-        return Finding(Kind.ERROR, message)
+        return Finding(Kind.UNCHECKED, message)
 
 
 def excused(prop: Property, op: Target, case: ConvCase, finding: Finding, seconds: float = 20.0) -> Finding:
@@ -106,6 +121,8 @@ def excused(prop: Property, op: Target, case: ConvCase, finding: Finding, second
         ways = TORCH if case.geometry.batch <= MOST_SAMPLES else TORCH[:1]
         torchs = [examine(prop, own, case, seconds) for own in ways]
         failed = [found.message for found in torchs if found.kind.is_failure]
+        if Kind.UNCHECKED in (found.kind for found in torchs):
+            return Finding(Kind.BROKEN, f"the check itself fails, on torch's convolution, too: {finding.message}")
         if finding.message in failed:
             return Finding(Kind.KNOWN, f"as torch itself does on this machine: {finding.message}")
         if failed:
@@ -137,9 +154,9 @@ def _is_onednns(prop: Property, op: Target, case: ConvCase, seconds: float) -> b
 
 
 def _compared(prop: Property, op: Target, case: ConvCase) -> Finding:
-    worst, live, compared = Finding(Kind.EQUAL), False, False
+    worst, live, compared, how = Finding(Kind.EQUAL), False, False, How.HELD
     for equation in prop.check(op, case):
-        compared = True
+        compared, how = True, max(how, _how(equation))
         verdict, message = compare(equation)
         if verdict is Verdict.UNEQUAL:
             return Finding(Kind.UNEQUAL, message, equation)
@@ -148,7 +165,13 @@ def _compared(prop: Property, op: Target, case: ConvCase) -> Finding:
         live = live or _could_fail(equation.expected)
     if not compared:
         return Finding(Kind.INAPPLICABLE)
-    return worst if live else Finding(Kind.VACUOUS)
+    return replace(worst, how=how) if live else Finding(Kind.VACUOUS)
+
+
+def _how(equation: Equation) -> How:
+    if not isinstance(equation.expected, Tensor):
+        return How.HELD
+    return How.EXACT if equation.exact else How.BOUNDED
 
 
 def _could_fail(expected: object) -> bool:

@@ -33,10 +33,11 @@ class Pace:
     """The least seconds that an operator has taken for each product, term, sample, pixel, group, and so on.
 
     An operator in plain loops takes its time for one of these; whichever it is, its least pace bounds from
-    below what a larger case will take.
+    below what a larger case will take. The first case teaches nothing: it may load what later ones find there.
     """
 
     def __init__(self) -> None:
+        self.began = False
         self.too_large = math.inf  # the size of the smallest case that took too long
         self.least = [math.inf] * len(_measures(ConvGeometry(1, 1, 1, (1,), (1,), (1,), (0,), (1,))))
 
@@ -46,8 +47,9 @@ class Pace:
         return sum(_measures(geometry))
 
     def note(self, case: ConvCase, elapsed_seconds: float) -> None:
-        """Learn from a case that was run; one that a clock shows to have taken no time teaches nothing."""
-        if elapsed_seconds <= 0:
+        """Learn from a case that was run, unless it is the first, or a clock shows it to have taken no time."""
+        began, self.began = self.began, True
+        if not began or elapsed_seconds <= 0:
             return
         paces = (elapsed_seconds / max(1, measure) for measure in _measures(case.geometry))
         self.least = list(map(min, self.least, paces))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from convverify.case import ConvCase
 from convverify.coverage import features
-from convverify.examine import Finding, Kind
+from convverify.examine import Finding, How, Kind
 from convverify.properties.base import Property
 from convverify.results import Outcome, Result
 from convverify.values import DISTRIBUTIONS
@@ -22,6 +22,8 @@ class Tally:
     live: int = 0
     unsupported: Counter[str] = field(default_factory=Counter)
     known: Finding | None = None
+    broken: Finding | None = None
+    how: How = How.HELD
     rounded: Finding | None = None
     rounded_case: ConvCase | None = None
     failed: tuple[ConvCase, Finding] | None = None
@@ -44,17 +46,20 @@ class Tally:
             return
         self.cases += 1
         self.coverage.update(features(case))
-        if finding.kind is not Kind.VACUOUS:
+        if finding.kind not in (Kind.VACUOUS, Kind.BROKEN):
             self.live += 1
+        if finding.kind is Kind.BROKEN:
+            self.broken = finding
+        self.how = max(self.how, finding.how)
         if finding.kind is Kind.KNOWN:
             self.known = finding
         if finding.kind is Kind.ROUNDED and self.rounded is None:
             self.rounded, self.rounded_case = finding, case
         if finding.kind.is_failure and self.failed is None:
             self.failed = case, finding
-        if finding.kind is Kind.EQUAL and case.values in ("integers", "large"):
-            values = 2 * min(case.amplitude, 9 if case.values == "integers" else case.amplitude) + 1
-            self.log_miss += math.log10(min(1.0, 2 / values))
+        entries = DISTRIBUTIONS[case.values].entries
+        if finding.kind is Kind.EQUAL and entries is not None:
+            self.log_miss += math.log10(min(1.0, 2 / entries(case.amplitude)))
 
 
 def judged(unrun: Result, tally: Tally, prop: Property, inexact: bool) -> Result:
@@ -67,13 +72,15 @@ def judged(unrun: Result, tally: Tally, prop: Property, inexact: bool) -> Result
     reason = tally.unsupported.most_common(1)[0][0] if tally.unsupported else ""
     if tally.failed is not None:
         finding = tally.failed[1]
-        broke = finding.kind in (Kind.ERROR, Kind.HANG)
+        broke = finding.kind is not Kind.UNEQUAL
         failed = replace(counted, outcome=Outcome.ERRORED if broke else Outcome.FALSIFIED, reason=finding.message)
         return failed.excused() if prop.direct and inexact else failed
     if not tally.cases and unsupported:
         return replace(counted, outcome=Outcome.UNSUPPORTED, reason=reason)
     if not tally.cases and not tally.too_slow:
         return replace(counted, outcome=Outcome.UNSUPPORTED, reason="no case of it lies in what the operator takes")
+    if tally.broken is not None:
+        return replace(counted, outcome=Outcome.INCONCLUSIVE, reason=tally.broken.message)
     if not tally.live:
         why = "every case compared zeros alone" if tally.cases else "every case would have taken too long"
         return replace(counted, outcome=Outcome.INCONCLUSIVE, reason=why)
@@ -86,12 +93,6 @@ def judged(unrun: Result, tally: Tally, prop: Property, inexact: bool) -> Result
         )  # fmt: skip
     miss = tally.log_miss if "SZ-1" in prop.cites and tally.log_miss else None
     return replace(
-        counted, outcome=Outcome.PASSED, reason=reason, established=_established(prop, tally),
+        counted, outcome=Outcome.PASSED, reason=reason, established=f"{tally.how} on {tally.live} cases",
         miss_probability=None if miss is None else 10.0 ** max(miss, -300.0),
     )  # fmt: skip
-
-
-def _established(prop: Property, tally: Tally) -> str:
-    exact = all(DISTRIBUTIONS[values].exact for values in prop.demand.values)
-    how = "exact" if exact else "within the rounding bound"
-    return f"{how} on {tally.live} cases"

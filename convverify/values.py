@@ -24,7 +24,8 @@ class Distribution:
     """How operands look; `exact` ones leave no rounding to a right operator.
 
     `draw(shape, amplitude, generator)` returns float64 integers of at most `amplitude`; `weight`, where there is one,
-    draws the kernel in its place.
+    draws the kernel in its place. `entries(amplitude)` is how many values each entry is drawn from, evenly and
+    by itself, where that is so.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Distribution:
     exact: bool = True
     scaled: bool = False
     weight: Draw | None = None
+    entries: Callable[[int], int] | None = None
 
     def of(self, role: str) -> Draw:
         """What draws the tensor of a role."""
@@ -246,9 +248,9 @@ FORMS = {
 DISTRIBUTIONS = {
     distribution.name: distribution
     for distribution in (
-        Distribution("integers", _integers),
+        Distribution("integers", _integers, entries=lambda amplitude: 2 * min(amplitude, SMALL) + 1),
         Distribution("bell", _bell, scaled=True),
-        Distribution("large", _large),
+        Distribution("large", _large, entries=lambda amplitude: 2 * amplitude + 1),
         Distribution("dyadic", _large, scaled=True),
         Distribution("positive", _positive, scaled=True),
         Distribution("negative", _negative, scaled=True),

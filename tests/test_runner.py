@@ -357,15 +357,55 @@ def test_a_passing_run_says_what_it_established_and_where_it_looked():
     assert run.version == convverify.__version__
 
 
+def _result_of(check, operator=operators.torch_conv2d):
+    prop = Property("some", "none", "Something holds.", (), "", check, Demand())
+    (result,) = runner.execute(Plan(Target(operator), BUDGETS["quick"], properties=(prop,)), runner.Counter())
+    return result
+
+
 def test_zeros_alone_establish_nothing():
     def vacuous(op: Target, case: ConvCase):
         yield Equation("nothing", torch.zeros(3), torch.zeros(3))
 
-    prop = Property("vacuous", "none", "Zero is zero.", (), "", vacuous, Demand())
-    plan = Plan(Target(operators.torch_conv2d), BUDGETS["quick"], properties=(prop,))
-    (result,) = runner.execute(plan, runner.Counter())
+    result = _result_of(vacuous)
     assert result.outcome is Outcome.INCONCLUSIVE
     assert result.reason == "every case compared zeros alone"
+
+
+def test_a_check_that_fails_by_itself_says_nothing_of_the_operator():
+    def broken(op: Target, case: ConvCase):
+        yield Equation("never", {}["missing"], 1)
+
+    result = _result_of(broken)
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert "the check itself fails" in result.reason
+    assert "KeyError" in result.reason
+
+
+def test_what_cannot_be_compared_is_an_error_of_the_operator():
+    def sparse(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+        return operators.torch_conv2d(input, weight, bias, stride, padding, dilation, groups).to_sparse()
+
+    result = outcome(sparse)
+    assert result.outcome is Outcome.ERRORED
+    assert "cannot be checked" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("equation", "established"),
+    [
+        (Equation("a number", 1, 1), "held"),
+        (Equation("a tensor", torch.ones(2), torch.ones(2)), "exact"),
+        (Equation("a sum", torch.ones(2), torch.ones(2), exact=False, magnitude=1.0), "within the rounding bound"),
+    ],
+)
+def test_what_a_pass_establishes_is_what_was_compared(equation: Equation, established: str):
+    def check(op: Target, case: ConvCase):
+        yield Equation("something", True, True)
+        yield equation
+
+    result = _result_of(check)
+    assert re.fullmatch(rf"{established} on \d+ cases", result.established)
 
 
 def test_rounding_up_to_a_transforms_bound_is_inexact():
