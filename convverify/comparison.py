@@ -1,10 +1,11 @@
-"""The one place that says what "equal" means: exactly, or within a derived error bound.
+"""The one place that says what "equal" means: exactly, or within an error bound.
 
-Two bounds are used, and no other tolerance. For `n` products summed in a format of unit roundoff `u`, in
+Two bounds are used. For `n` products summed in a format of unit roundoff `u`, in
 any order, `|computed - exact| <= gamma_n * sum|products|` with `gamma_n = n*u / (1 - n*u)` (theorem RB-1;
 Higham, Accuracy and Stability of Numerical Algorithms, chapter 3). That bound holds element by element for
 every operator that sums the products themselves. An operator that transforms its operands first (FFT,
-Winograd) keeps it only relative to the largest element; it is then called inexact, not wrong.
+Winograd) keeps it only relative to the largest element; it is then called inexact, not wrong. By how much is
+measured on operators that are known to be right, not derived.
 """
 
 from __future__ import annotations

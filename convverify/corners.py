@@ -79,6 +79,23 @@ EVERYTHING = tuple(
     )
 )
 
+# No option but, of the second kind, a padding that keeps the size: the simplest that a fault may need, large and small.
+PLAIN = tuple(
+    tuple(map(ConvGeometry.parse, lines))
+    for lines in (
+        (
+            "n2 c3->4 i7x6 k3x2 s1x1 p0x0 d1x1 g1",
+            "n2 c2->3 i5x4 k2x3 s1x1 p0x0 d1x1 g1",
+            "n1 c2->2 i4x3 k2x2 s1x1 p0x0 d1x1 g1",
+        ),
+        (
+            "n2 c3->3 i6x5 k3x3 s1x1 p1x1 d1x1 g1",
+            "n1 c2->2 i4x5 k3x3 s1x1 p1x1 d1x1 g1",
+            "n1 c1->1 i3x3 k3x3 s1x1 p1x1 d1x1 g1",
+        ),
+    )
+)
+
 NAMED = tuple(
     map(
         ConvGeometry.parse,
@@ -176,6 +193,12 @@ _KINDS: tuple[tuple[tuple[int, ...], Callable[[int], Sizes]], ...] = (
         "input_size": (4, 5), "kernel_size": (3, 2), "padding": along(n),
     }) for along in _ALONG),
 )  # fmt: skip
+
+
+def plain(products: int) -> Iterator[ConvGeometry]:
+    """Of each kind of plain geometries the largest of so many products at most."""
+    for kind in PLAIN:
+        yield from [g for g in kind if g.products <= products][:1]
 
 
 def sweep() -> Iterator[ConvGeometry]:

@@ -14,16 +14,23 @@ ORDINARY = ("float64", "float32")
 class Demand:
     """The kind of cases on which a property says something.
 
-    `products` bounds the size of a case by the products of its forward pass; `corners` asks for the named
-    corner geometries beside the drawn ones, `thresholds` for the sweep through sizes, `combinations` for options
-    of special kinds together, `usual` for layers as networks have them (a few, where others are drawn), `large` for
-    whole layers, `strings` for padding by name (and, as corners, for those of it); `operand_layouts` names the
-    operands that lie in memory in every way; `where` rejects what the property cannot use; an `autocast` property
-    computes in bfloat16 whatever the dtype; `weight` is its share of the budget, `least` the number of cases that
-    it has even where the time is up (a slow machine is no reason to know nothing), and a `costly` property is left
-    out of the quick budget. Where cases are drawn, some with every option at once come
-    before them. `ORDINARY` dtypes stand for any other that an operator declares instead; others are
-    meant as they are.
+    dtypes: those of its cases; `ORDINARY` stands for any other that an operator declares instead.
+    values: the distributions of its operands.
+    operand_layouts: the operands that lie in memory in every way.
+    bias: whether cases may have one.
+    products: the largest case, by the products of its forward pass; 0 where none are drawn. Where some are, a few
+        with every option at once come before them.
+    corners: the named corner geometries, too (those with padding by name, if it takes `strings`).
+    thresholds: the sweep through sizes.
+    large: whole layers of many channels and pixels.
+    combinations: options of special kinds together.
+    usual: layers as networks have them; a few, where others are drawn.
+    costly: left out of the quick budget.
+    strings: padding by name.
+    where: rejects what the property cannot use.
+    autocast: it computes in bfloat16, whatever the dtype.
+    weight: its share of the budget, beside that of the others.
+    least: how many cases it has even where the time is up: a slow machine is no reason to know nothing.
     """
 
     dtypes: tuple[str, ...] = ORDINARY

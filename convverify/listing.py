@@ -18,7 +18,8 @@ from convverify.properties.base import Property
 from convverify.strategies import ROLE_LAYOUTS
 from convverify.values import DISTRIBUTIONS
 
-BIASED = 3 / 4  # of the cases have a bias, without which all else is seen as well
+SURELY_BIASED = 4  # so many cases at first have a bias; of the others
+BIASED = 3 / 4  # without which all else is seen as well
 VARIED = 1 / 3  # of the geometries of the sweeps
 VARIATIONS = ({"stride": (2, 3)}, {"stride": (1, 2)}, {"dilation": (2, 2)}, {"padding": (1, 2)})
 FEW_USUAL = 8  # usual layers, where others are drawn
@@ -55,6 +56,7 @@ def _listed(plan: Plan, prop: Property, rng: random.Random) -> Iterator[ConvGeom
     if not demand.large:  # where none are drawn, no products are allowed
         fitting = [g for g in corners.EVERYTHING if g.products <= demand.products]
         yield from rng.sample(fitting, math.ceil(len(fitting) * share))
+        yield from corners.plain(demand.products)
     if demand.usual and demand.products:
         yield from usual.of_each_kind(rng)[: math.ceil(FEW_USUAL * share)]
     elif demand.usual:
@@ -89,16 +91,16 @@ class _Hand:
 
     def __init__(self, demand: Demand, rng: random.Random) -> None:
         self.rng = rng
-        self.first = True
+        self.surely_biased = SURELY_BIASED
         self.values, self.dtypes = _dealt(demand.values, rng), _dealt(demand.dtypes, rng)
         self.layouts = {role: _dealt(ROLE_LAYOUTS[role], rng) for role in demand.operand_layouts}
         laid_out = demand.usual and (self.layouts or not demand.products)
         self.usual = _dealt(USUAL_LAYOUTS, rng) if laid_out else None
 
     def bias(self) -> bool:
-        """Whether a case has one; the first has."""
-        first, self.first = self.first, False
-        return first or self.rng.random() < BIASED
+        """Whether a case has one; the first ones have."""
+        self.surely_biased -= 1
+        return self.surely_biased >= 0 or self.rng.random() < BIASED
 
     def layout(self, bias: bool) -> str:
         if self.usual is not None and not (self.layouts and self.rng.random() < 0.5):

@@ -48,9 +48,9 @@ def of_each_kind(rng: random.Random) -> list[ConvGeometry]:
 
 
 def in_pairs(rng: random.Random) -> Iterator[ConvGeometry]:
-    """Layers until each kind has met every image and all numbers of channels, others that differ from these in one
-    option, and then the rest."""
-    layers = _shuffled(rng)
+    """Layers, the most usual first, until each kind has met every image and all numbers of channels, others that differ
+    from these in one option, and then the rest."""
+    layers = [*map(ConvGeometry.parse, MOST_USUAL), *_shuffled(rng)]
     first = _pairs_first(layers)
     yield from (*first, *_nearly(first, rng), *layers)
 

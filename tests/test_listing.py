@@ -32,7 +32,17 @@ def test_where_cases_are_drawn_a_few_usual_layers_come_first(budget: str, few: i
     cases = listed("calls_are_independent", plan(budget))
     layers = [case for case in cases if case.geometry in usual.LAYERS]
     assert len(layers) == few
-    assert {case.geometry for case in cases} <= {*usual.LAYERS, *corners.EVERYTHING}
+    plain = {layer for kind in corners.PLAIN for layer in kind}
+    assert {case.geometry for case in cases} <= {*usual.LAYERS, *corners.EVERYTHING, *plain}
+
+
+@pytest.mark.parametrize("name", ["non_finite_values_stay_local", "torch_gradcheck", "forward_equals_torch"])
+def test_early_cases_are_without_options_unpadded_and_of_one_size_and_have_a_bias(name: str):
+    cases = listed(name, plan("quick"))[:4]
+    assert all(case.bias for case in cases)
+    without = [g for g in (case.geometry for case in cases) if g.stride == g.dilation == (1, 1) and g.groups == 1]
+    assert any(g.padding == (0, 0) and g.output_size > (1, 1) for g in without)
+    assert any(g.output_shape == g.input_shape for g in without)
 
 
 @pytest.mark.parametrize("name", ["jvp_is_the_product_rule", "exact_gradcheck", "forward_equals_torch"])
@@ -52,6 +62,7 @@ def test_each_kind_of_layer_comes_once_before_any_comes_twice_and_meets_every_im
     layers = [case.geometry for case in listed("kernels_of_special_form_are_right", plan("quick"))]
     kinds = set(map(usual.kind_of_layer, usual.LAYERS))
     assert set(map(usual.kind_of_layer, layers[: len(kinds)])) == kinds
+    assert str(layers[0]) == usual.MOST_USUAL[0]
     nearly = [g for g in layers if g not in usual.LAYERS]
     assert len(kinds) < len(nearly) < len(usual.LAYERS)
     met = {(usual.kind_of_layer(g), g.input_size) for g in layers[: 4 * len(kinds)]}

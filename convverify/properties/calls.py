@@ -122,10 +122,10 @@ def most_edges(output: Tensor) -> int:
 
 
 def exact_results(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Output and gradients are the reference's, as is the output of a call that records nothing."""
+    """Output and gradients are the reference's, as is the output of a call without gradients."""
     seen, reference = observe(op, case), Reference(case)
     yield from equations(case, reference, {"output": seen.output, **seen.grads()})
-    yield from quiet_output(seen, reference)
+    yield from output_without_gradients(seen, reference)
     yield from unchanged(seen, reference)
 
 
@@ -136,7 +136,7 @@ def unchanged(seen: Observed, reference: Reference) -> Iterator[Equation]:
 
 
 def undisturbed(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """An output of a call that records nothing stays what it is when the next one is made with other data."""
+    """An output of a call without gradients stays what it is when the next one is made with other data."""
     leaves = observe(op, case, requires=()).leaves
     with torch.no_grad():
         first = call(op, case, leaves)
@@ -145,18 +145,18 @@ def undisturbed(op: Target, case: ConvCase) -> Iterator[Equation]:
     yield Equation("an output, after a later call with other data", first.detach(), kept)
 
 
-def quiet_output(seen: Observed, reference: Reference) -> Iterator[Equation]:
-    """The output of a call that records nothing is the reference's, and has no graph.
+def output_without_gradients(seen: Observed, reference: Reference) -> Iterator[Equation]:
+    """The output under `no_grad`, or of operands that require no gradient, is the reference's, and has no graph.
 
     That it requires no gradient either is more than TorchScript holds to under `no_grad`.
     """
     case, under_no_grad = seen.case, seen.case.seed % 2 == 1
     with torch.no_grad() if under_no_grad else contextlib.nullcontext():
         leaves = seen.leaves if under_no_grad else {role: leaf.detach() for role, leaf in seen.leaves.items()}
-        quiet = call(seen.op, case, leaves)
-    yield Equation("a graph behind the output, recording nothing", quiet.grad_fn is not None, False)
-    for equation in equations(case, reference, {"output": quiet}):
-        yield replace(equation, what="output, recording nothing")
+        output = call(seen.op, case, leaves)
+    yield Equation("whether an output without gradients has a grad_fn", output.grad_fn is not None, False)
+    for equation in equations(case, reference, {"output": output}):
+        yield replace(equation, what="output without gradients")
 
 
 def tensor(value: Any) -> Tensor:

@@ -30,21 +30,21 @@ _LAID_OUT = Demand(products=3000, weight=0.5, usual=True, corners=True, operand_
 
 @declare("contract", ("FW-1",), "output_always_requires_grad", _SMALL)
 def requires_grad_propagates(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """The output requires a gradient just when an operand does and gradients are recorded, also after quiet calls."""
+    """The output requires a gradient just when an operand does and gradients are on, also after calls without."""
     reference = Reference(case)
     for requires in ((), ("input",), ("weight",), LEAVES):
         seen = observe(op, case, requires)
-        yield Equation(f"output.requires_grad where {requires or 'nothing'} does", seen.output.requires_grad,
-                       bool(requires))  # fmt: skip
+        where = f"where {' and '.join(requires) or 'no operand'} requires a gradient"
+        yield Equation(f"output.requires_grad {where}", seen.output.requires_grad, bool(requires))
         for grad_mode in (torch.no_grad, torch.inference_mode):
             with grad_mode():
                 output = call(op, case, {role: leaf.detach() for role, leaf in seen.leaves.items()})
-                quiet = call(op, case, seen.leaves)
-            yield Equation("a graph behind the output, recording nothing", quiet.grad_fn is not None, False)
+                without = call(op, case, seen.leaves)
+            yield Equation("whether an output without gradients has a grad_fn", without.grad_fn is not None, False)
             yield from equations(case, reference, {"output": output})
-            yield from equations(case, reference, {"output": quiet})
+            yield from equations(case, reference, {"output": without})
         again = call(op, case, seen.leaves)
-        yield Equation(f"output.requires_grad after these, where {requires or 'nothing'} does", again.requires_grad,
+        yield Equation(f"output.requires_grad after calls without gradients, {where}", again.requires_grad,
                        bool(requires))  # fmt: skip
 
 
@@ -52,10 +52,10 @@ def requires_grad_propagates(op: Target, case: ConvCase) -> Iterator[Equation]:
 def operands_are_unchanged(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Forward and backward leave input, weight, bias and grad_output as they were, in value and in form."""
     before = Operands(case)
-    quiet = observe(op, case, requires=())
-    for role, leaf in quiet.leaves.items():
-        yield Equation(f"{role} after a call that records nothing", leaf, getattr(before, role), magnitude=None)
-        yield Equation(f"writes to {role} in a call that records nothing", leaf._version,
+    without = observe(op, case, requires=())
+    for role, leaf in without.leaves.items():
+        yield Equation(f"{role} after a call without gradients", leaf, getattr(before, role), magnitude=None)
+        yield Equation(f"writes to {role} in a call without gradients", leaf._version,
                        getattr(Operands(case), role)._version)  # fmt: skip
     seen = observe(op, case)
     handed = {**seen.leaves, "grad_output": seen.operands.grad_output}
@@ -107,8 +107,8 @@ def _identity(op: Target, case: ConvCase) -> Iterator[Equation]:
         return
     x = Operands(plain).input
     eye = torch.eye(channels, dtype=x.dtype, device=x.device)[:, :, None, None]
-    for quiet in (False, True):
-        with torch.no_grad() if quiet else contextlib.nullcontext():
+    for without_gradients in (False, True):
+        with torch.no_grad() if without_gradients else contextlib.nullcontext():
             output = call(op, plain, {"input": x, "weight": eye})
         output.data.add_(1)
         yield Equation("input after writing to the output of the identity kernel", x, Operands(plain).input)

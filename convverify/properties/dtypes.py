@@ -39,7 +39,7 @@ def low_precision_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
     Demand(dtypes=("complex128", "complex64"), products=3000, weight=0.5), refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """On complex operands output and gradients are the formulas', the gradients with the conjugate."""
+    """On complex operands output and gradients are exact, the gradients with the conjugate, as torch has them."""
     claimed(op, case)
     yield from _results(op, case)
 

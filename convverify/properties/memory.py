@@ -52,7 +52,7 @@ def no_memory_is_read_before_written(op: Target, case: ConvCase) -> Iterator[Equ
     Demand(products=3000, usual=True, weight=0.3, values=("integers",)),
 )  # fmt: skip
 def memory_around_operands_is_left_alone(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Of the memory that the operands lie within, what is before and behind them is neither written nor read."""
+    """What lies in memory before and behind each operand is neither read nor written."""
     for layout in _SURROUNDED:
         asked = replace(case, layout=layout)
         if not op.domain.allows(asked):

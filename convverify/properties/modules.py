@@ -214,7 +214,7 @@ def _many_calls(op: Target, module: nn.Module, reference: Reference) -> Iterator
 
 
 def _outputs_stay(op: Target, module: nn.Module, theirs: nn.Module, cases: list[ConvCase]) -> Iterator[Equation]:
-    """In evaluation, recording nothing, no call overwrites what an earlier one returned."""
+    """In evaluation, without gradients, no call overwrites what an earlier one returned."""
     op.guarded(module.eval)
     with torch.no_grad():
         outputs = [tensor(op.guarded(module, Operands(each).input)) for each in cases]
@@ -238,7 +238,7 @@ def _all_before_backward(op: Target, module: nn.Module, theirs: nn.Module, cases
 
 @declare("modules", ("FW-ALL",), "PaddingModeIgnored", replace(_DEMAND, weight=0.5))
 def padding_modes_equal_nn_conv2d(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """Each padding_mode that a module's constructor accepts pads as nn.Conv2d's does, and its copy's."""
+    """Each padding_mode that a module's constructor accepts pads as nn.Conv2d's does, in the module and in its copy."""
     for padded in _padded(op, case):
         for mode in _MODES:
             yield from _in_mode(op, padded, mode)

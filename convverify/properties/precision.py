@@ -55,7 +55,7 @@ def low_precision_is_within_rounding(op: Target, case: ConvCase) -> Iterator[Equ
     Demand(dtypes=("bfloat16", "float16"), products=300, weight=0.1, least=4), refusal=Refusal.ALLOWED,
 )  # fmt: skip
 def half_precision_sums_do_not_stall(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """In bfloat16 and float16 a sum of thousands of terms is theirs, nearly: it is accumulated in more bits.
+    """In bfloat16 and float16 a sum of thousands of terms is right to an eighth: it is accumulated in more bits.
 
     One accumulated in the format itself stops growing where one more is rounded away, at 2^8 or 2^11, or a few times
     that where some are summed beforehand; a part of a sum kept in float16 overflows at 2^16, though the whole does
@@ -105,8 +105,9 @@ def _gradients_of_ones(op: Target, case: ConvCase, ones: dict[str, Tensor]) -> I
 
 
 def _nearly(what: str, found: Tensor, right: Tensor) -> Equation:
-    value = f"{what}, a sum of {_MANY} terms that should be {float(right):g}, in eighths of that"
-    return Equation(value, _eighths(found, right), 8)
+    whole = float(right)
+    value = f"{what}, a sum of {_MANY} terms, to the nearest eighth of {whole:g},"
+    return Equation(value, _eighths(found, right) * whole / 8, whole)
 
 
 def _weights(ones: Tensor) -> Iterator[Tensor]:
@@ -179,10 +180,10 @@ def _bits(op: Target, case: ConvCase, mixed: float) -> Iterator[Equation]:
         x, k = wide(seen.leaves["input"]), wide(seen.leaves["weight"])
         wide_g, unit_g = _odd(seen.output, bits, case.seed + 1), _impulse(seen.output, case.seed)
         with torch.no_grad():
-            quiet = call(op, case, seen.leaves)
+            without = call(op, case, seen.leaves)
         found = {
             "output": (seen.output, maps.forward(x, k)),
-            "output, recording nothing,": (quiet, maps.forward(x, k)),
+            "output without gradients": (without, maps.forward(x, k)),
             f"grad_{unit}": (seen.grads(unit_g, wrt=(unit,))[unit], _grad(maps, unit, x, k, wide(unit_g))),
             f"grad_{full}": (seen.grads(wide_g, wrt=(full,))[full], _grad(maps, full, x, k, wide(wide_g))),
         }

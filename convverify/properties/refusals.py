@@ -29,8 +29,7 @@ def _refused(op: Target, what: str, *arguments: Any) -> Equation:
         value = op(*arguments)
     except (OperatorError, Unsupported):
         value = REFUSED
-    empty = isinstance(value, Tensor) and not value.numel()  # no numbers that anybody could take for a result
-    got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) and not empty else REFUSED
+    got = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else REFUSED
     return Equation(what, got, REFUSED)
 
 
@@ -45,14 +44,12 @@ def mismatched_channels_are_refused(op: Target, case: ConvCase) -> Iterator[Equa
     g, dtype = case.geometry, case.torch_dtype
     _whole(op)
     stride, padding, dilation, groups = geometry_arguments(op, case)
-    weight, per_group = Operands(case).weight, g.in_channels // g.groups
-    elements = g.out_channels * per_group
-    for each in (elements + 1, per_group - 1):  # of which no reshape of the weight makes the channels fit
-        if per_group == 1 or each < 2 or elements % each == 0:  # einsum broadcasts a single channel
-            continue
-        x = torch.ones((max(g.batch, 1), each * g.groups, *g.input_size), dtype=dtype, device=case.device)
-        yield _refused(op, f"an input of {x.shape[1]} channels with a weight for {g.in_channels}",
-                       x, weight, None, stride, padding, dilation, groups)  # fmt: skip
+    for number in dict.fromkeys((1, groups)):
+        weight = torch.ones((3 * number, 5, *g.kernel_size), dtype=dtype, device=case.device)
+        for each in (4, 6, 16):  # of which no reshape of the weight makes the channels fit
+            x = torch.ones((max(g.batch, 1), each * number, *g.input_size), dtype=dtype, device=case.device)
+            yield _refused(op, f"an input of {x.shape[1]} channels with a weight for {5 * number} in {number} groups",
+                           x, weight, None, stride, padding, dilation, number)  # fmt: skip
     if "groups" in op.accepts:
         x = torch.ones((1, 4, *g.input_size), dtype=dtype, device=case.device)
         odd = torch.ones((3, 2, *g.kernel_size), dtype=dtype, device=case.device)
@@ -68,11 +65,14 @@ def kernels_larger_than_the_input_are_refused(op: Target, case: ConvCase) -> Ite
     g = case.geometry
     _whole(op)
     stride, padding, dilation, groups = geometry_arguments(op, case)
-    sizes = [axis.input + axis.before + axis.after + 2 * axis.stride + 1 for axis in g.axes]
-    for kernel in (sizes, [sizes[0], *g.kernel_size[1:]], [*g.kernel_size[:-1], sizes[-1]]):
-        weight = torch.ones((*g.weight_shape[:2], *kernel), dtype=case.torch_dtype, device=case.device)
-        yield _refused(op, f"a kernel of {kernel} on an input of {list(g.input_size)}",
-                 Operands(case).input, weight, None, stride, padding, dilation, groups)  # fmt: skip
+    unpadded = (0,) * g.spatial if isinstance(padding, tuple) else 0
+    for pads in dict.fromkeys((padding, unpadded)):
+        each = [axis.before for axis in g.axes] if pads == padding else [0] * g.spatial
+        sizes = [axis.input + 2 * pad + 2 * axis.stride + 1 for axis, pad in zip(g.axes, each, strict=True)]
+        for kernel in (sizes, [sizes[0], *g.kernel_size[1:]], [*g.kernel_size[:-1], sizes[-1]]):
+            weight = torch.ones((*g.weight_shape[:2], *kernel), dtype=case.torch_dtype, device=case.device)
+            yield _refused(op, f"a kernel of {kernel} on an input of {list(g.input_size)} padded by {each}",
+                           Operands(case).input, weight, None, stride, pads, dilation, groups)  # fmt: skip
 
 
 @declare("refusals", ("GB-1",), "long_bias_cut", _WHOLE)

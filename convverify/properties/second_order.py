@@ -121,7 +121,7 @@ def double_backward_of_every_subset(op: Target, case: ConvCase) -> Iterator[Equa
 
 @declare("second order", ("DB-1", "DB-2", "DB-3"), "third_order_sign", _DEMAND, refusal=Refusal.ALLOWED)
 def third_order_equals_formulas(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """The derivative of the double backward, once more, is the formulas'."""
+    """The third derivatives, those of the double backward, equal the formulas', exactly."""
     second = _Second(op, case, ("input", "weight", "bias"))
     reference, maps, draw = second.reference, second.reference.maps, second.seen.operands.draw
     geometry, leaves = case.geometry, second.seen.leaves

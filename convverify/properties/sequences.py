@@ -77,8 +77,8 @@ def geometries_do_not_mix(op: Target, case: ConvCase) -> Iterator[Equation]:
         what = f"after {call}"
         yield from _labelled(what, list(exact_results(op, mine)))
         observe(op, other, requires=())
-        quiet = observe(op, mine, requires=()).output
-        yield from _labelled(f"{what} that recorded nothing", equations(mine, Reference(mine), {"output": quiet}))
+        output = observe(op, mine, requires=()).output
+        yield from _labelled(f"{what} without gradients", equations(mine, Reference(mine), {"output": output}))
 
 
 def _neighbours(case: ConvCase) -> Iterator[ConvCase]:
@@ -112,8 +112,8 @@ def _of_the_same_shapes(case: ConvCase) -> Iterator[tuple[ConvCase, ConvCase]]:
 def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equation]:
     """The same tensors with other values in them, written in place or through `.data`, give the new results."""
     new = Reference(replace(case, seed=case.seed + 2))
-    for quiet, mode in ((torch.no_grad, "under no_grad"), (contextlib.nullcontext, "recording nothing")):
-        yield from _changed_quietly(op, case, quiet, mode, new)
+    for grad_mode, what in ((torch.no_grad, "under no_grad"), (contextlib.nullcontext, "without gradients")):
+        yield from _changed_without_gradients(op, case, grad_mode, what, new)
     seen = observe(op, case)
     seen.grads()
     for how in ("in place", "through .data"):
@@ -134,21 +134,22 @@ def storage_may_change_between_calls(op: Target, case: ConvCase) -> Iterator[Equ
         call(op, case, seen.leaves)
 
 
-def _changed_quietly(
-    op: Target, case: ConvCase, quiet: Callable[[], contextlib.AbstractContextManager[Any]], mode: str, new: Reference
+def _changed_without_gradients(
+    op: Target, case: ConvCase, grad_mode: Callable[[], contextlib.AbstractContextManager[Any]], what: str,
+    new: Reference,
 ) -> Iterator[Equation]:
     leaves = observe(op, case, requires=()).leaves
-    if quiet is torch.no_grad:  # as a model in evaluation has them
+    if grad_mode is torch.no_grad:  # as a model in evaluation has them
         leaves |= {role: nn.Parameter(leaf) for role, leaf in leaves.items() if role != "input"}
-    with quiet():
+    with grad_mode():
         call(op, case, leaves)
     for how, reference in (("in place", new), ("through .data", Reference(case))):
         for role, leaf in leaves.items():
             with torch.no_grad():
                 (leaf if how == "in place" else leaf.data).copy_(getattr(reference.operands, role))
-        with quiet():
+        with grad_mode():
             output = call(op, case, leaves)
-        yield from _labelled(f"with values changed {how}, {mode}", equations(case, reference, {"output": output}))
+        yield from _labelled(f"with values changed {how}, {what}", equations(case, reference, {"output": output}))
 
 
 @declare(

@@ -100,7 +100,7 @@ def tangents_have_gradients(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare("transforms", ("DB-2", "BL-1"), "forward_over_reverse_lost", _SMALL, refusal=Refusal.ALLOWED)
 def forward_over_reverse_is_right(op: Target, case: ConvCase) -> Iterator[Equation]:
-    """The tangent of the gradients (a Hessian-vector product, forward over reverse) is the double backward's."""
+    """The tangent of the gradients (a Hessian-vector product, forward over reverse) equals the double backward."""
     reference, leaves, function = Reference(case), _plain(op, case), _function(op, case)
     g = reference.operands.grad_output
     dx, dk = (reference.operands.draw(f"tangent_{role}", tuple(leaves[role].shape)) for role in ROLES[:2])
