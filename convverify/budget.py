@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SLEEPING = 3  # how many times longer a case may take than it computes, on a machine that is shared
+
 
 @dataclass(frozen=True)
 class Budget:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,6 +14,7 @@ from convverify.case import ConvCase
 from convverify.comparison import Equation, Verdict, compare
 from convverify.properties.base import KnownFailure, Property, Refusal, Refuted, Rounded
 from convverify.target import Target
+from convverify.time_limit import time_limit
 
 _conv2d = torch.nn.functional.conv2d  # bound before any operator under test is loaded
 
@@ -34,7 +30,6 @@ def _by_sample(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride
 TORCH = (Target(_conv2d), Target(_by_sample))  # torch's own ways to convolve a batch
 MOST_SAMPLES = 256  # of which the second is asked for: of many more it takes half a minute
 TORCHS_ERROR = "slow_conv2d: grad_weight must be contiguous"  # torch 2.13, for some strides of a weight
-SLEEPING = 3  # how many times longer a case may take than it computes, on a machine that is shared
 
 
 class Kind(Enum):
@@ -177,30 +172,3 @@ def _how(equation: Equation) -> How:
 def _could_fail(expected: object) -> bool:
     """Whether more than zeros was compared; of an empty tensor its shape was."""
     return not isinstance(expected, Tensor) or not expected.numel() or bool((expected != 0).any())
-
-
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise OperatorHang inside after so many seconds of processor time, or `SLEEPING` times as many in all.
-
-    On the main thread, where signals can be had. A timer fires again and again, since a destructor in which it
-    happens to fire swallows exceptions.
-    """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise OperatorHang
-
-    timers = ((signal.ITIMER_PROF, signal.SIGPROF, seconds), (signal.ITIMER_REAL, signal.SIGALRM, SLEEPING * seconds))
-    before = [signal.signal(number, stop) for _, number, _ in timers]
-    for timer, _, limit in timers:
-        signal.setitimer(timer, limit, 1.0)
-    try:
-        yield
-    finally:
-        for timer, _, _ in timers:
-            signal.setitimer(timer, 0)
-        for (_, number, _), handler in zip(timers, before, strict=True):
-            signal.signal(number, handler)

@@ -22,7 +22,7 @@ from convverify.answers import OperatorHang
 from convverify.case import ConvCase
 from convverify.counterexample import counterexample
 from convverify.diagnosis import behaves_like, read_back
-from convverify.examine import Finding, Kind, examine, excused, time_limit
+from convverify.examine import Finding, Kind, examine, excused
 from convverify.geometry import ConvGeometry
 from convverify.listing import at, given
 from convverify.pace import SHORTER, Clock, Pace, shortened
@@ -33,6 +33,7 @@ from convverify.shrinking import shrink
 from convverify.stint import MOST_REFUSED, Stint
 from convverify.strategies import sampled_cases
 from convverify.tally import Tally, judged
+from convverify.time_limit import time_limit
 
 SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300

@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from convverify.budget import SLEEPING
 from convverify.results import Counterexample, Outcome, Result, result_from
 from convverify.workers import Process, Worker, exit_code
 
 START_SECONDS = 120.0
 GRACE_SECONDS = 15.0
 CLOSING_SECONDS = 10.0  # between the end of the messages and that of the process
-SLEEPING = 3  # as in `examine.time_limit`, which is to come first
 
 Message = dict[str, Any]
 Pair = tuple[str, str]  # a property and a device
@@ -152,6 +152,7 @@ class Supervisor:
         return [*((one, False) for one in closed), *((one, True) for one in silent)]
 
     def _patience(self) -> float:
+        """Seconds for which a worker may be silent; the time limit of its case, as long a sleeper's, comes first."""
         plan = self.record.plan
         return self.extra_seconds + (SLEEPING * float(plan["case_seconds"]) + GRACE_SECONDS if plan else START_SECONDS)
 
