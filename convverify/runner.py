@@ -20,24 +20,20 @@ from convverify import process_state
 from convverify.adapting import adapt
 from convverify.answers import OperatorHang
 from convverify.case import ConvCase
-from convverify.counterexample import counterexample
-from convverify.diagnosis import behaves_like, read_back
 from convverify.examine import Finding, Kind, examine, excused
+from convverify.explaining import Explainer
 from convverify.geometry import ConvGeometry
 from convverify.listing import at, given
 from convverify.pace import SHORTER, Clock, Pace, shortened
 from convverify.plan import Plan
 from convverify.properties.base import Property
-from convverify.results import Counterexample, Outcome, Result
-from convverify.shrinking import shrink
+from convverify.results import Outcome, Result
 from convverify.stint import MOST_REFUSED, Stint
 from convverify.strategies import sampled_cases
 from convverify.tally import Tally, judged
 from convverify.time_limit import time_limit
 
-SHRINKINGS = 2  # whole ones in a run; other properties mostly fail at the geometries that these have found
 MOST_SUPPORTED = 300
-MOST_DIAGNOSED = 3
 
 Check = Callable[[ConvCase], bool]  # whether to go on
 
@@ -70,11 +66,9 @@ class _Verifier:
         self.finish = saved * plan.budget.seconds * len(plan.devices)
         weights = [prop.demand.weight for prop, _ in plan.turns]
         self.weights_left = list(accumulate(reversed(weights)))[::-1]  # of each turn, and all that follow
-        self.failed = self.stopped = ""
+        self.stopped = ""
         self.inexact = self.asked = False
-        self.diagnosed = 0
-        self.small: list[ConvGeometry] = []
-        self.shrinking_left = SHRINKINGS * self.budget.shrink_seconds
+        self.explainer = Explainer(plan, self._beside_torch)
         self.pace = Pace()
         self.pristine = process_state.process_state()
         self.supported: dict[ConvGeometry, None] = {}
@@ -93,9 +87,8 @@ class _Verifier:
         self.coverage.update(tally.coverage)
         result = judged(unrun, tally, prop, self.inexact)
         if tally.failed and result.outcome.is_failure:
-            example = self._explained(prop, *tally.failed)
+            example = self.explainer.explained(prop, *tally.failed)
             result = replace(result, counterexample=example, reason=example.message)
-            self.failed = self.failed or prop.name
             if tally.failed[1].kind is Kind.HANG:
                 self.stopped = f"the operator hung in {prop.name}"
             elif self.plan.fail_fast:
@@ -171,7 +164,7 @@ class _Verifier:
 
     def _drawn(self, prop: Property, device: str, half: str) -> Iterator[ConvCase]:
         """Drawn cases, as many as the budget has for one half of the seed."""
-        examples = self.budget.examples * prop.demand.weight / (4 if self.failed else 1)
+        examples = self.budget.examples * prop.demand.weight / (4 if self.explainer.failures else 1)
         most = max(1, math.ceil(examples / 2))
         return sampled_cases(prop.demand, self.plan.op.domain, device, f"{prop.name} {half}", most)
 
@@ -198,39 +191,6 @@ class _Verifier:
         if finding.kind.is_failure:
             process_state.restore(self.pristine)
         return excused(prop, self.plan.op, case, finding, self.budget.case_seconds)
-
-    def _explained(self, prop: Property, case: ConvCase, finding: Finding) -> Counterexample:
-        """The smallest failing case near this one, explained."""
-        if finding.kind is Kind.HANG or case == self.plan.case:
-            return counterexample(prop, self.plan.op, case, finding, case, True)
-        again = examine(prop, self.plan.op, case, self.budget.case_seconds)
-        if not again.kind.is_failure:
-            return counterexample(prop, self.plan.op, case, finding, case, False)
-        smallest, found = self._smallest(prop, case, again)
-        example = counterexample(prop, self.plan.op, smallest, found, case, True)
-        if found.kind is not Kind.UNEQUAL or self.diagnosed >= MOST_DIAGNOSED:
-            return example
-        self.diagnosed += 1
-        causes = behaves_like(prop, self.plan.op, smallest, case, self.budget.shrink_seconds)
-        formula = read_back(self.plan.op, smallest) if self.diagnosed == 1 else ""
-        return replace(example, behaves_like=causes, readback=formula)
-
-    def _smallest(self, prop: Property, case: ConvCase, finding: Finding) -> tuple[ConvCase, Finding]:
-        """The case at the geometry of an earlier counterexample where it fails there, too; else shrunken."""
-        for geometry in self.small:
-            smaller = replace(case, geometry=geometry)
-            if smaller.size < case.size and self.plan.op.domain.allows(smaller) and prop.demand.takes(smaller):
-                found = examine(prop, self.plan.op, smaller, self.budget.case_seconds)
-                if self._beside_torch(prop, smaller, found).kind is finding.kind:
-                    return smaller, found
-        share = self.budget.shrink_seconds / (4 if self.failed else 1)
-        started = self.clock()
-        smallest, found = shrink(prop, self.plan.op, case, finding, min(share, self.shrinking_left))
-        self.shrinking_left = max(0.0, self.shrinking_left - (self.clock() - started))
-        if self._beside_torch(prop, smallest, found) is not found:
-            return case, finding
-        self.small.append(smallest.geometry)
-        return smallest, found
 
 
 def _present(device: str) -> bool:

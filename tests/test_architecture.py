@@ -68,9 +68,13 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "listing": (CHECKS | {"pace", "plan", "properties", "strategies"}, set()),
     "tally": (CHECKS | {"coverage", "examine", "properties", "results"}, set()),
     "stint": ({"tally"}, set()),
+    "explaining": (
+        CHECKS | {"counterexample", "diagnosis", "examine", "pace", "plan", "properties", "results", "shrinking"},
+        set(),
+    ),
     "runner": (
-        CHECKS | {"adapting", "counterexample", "diagnosis", "examine", "listing", "pace", "plan",
-                  "properties", "results", "shrinking", "stint", "strategies", "tally", "time_limit"},
+        CHECKS | {"adapting", "examine", "explaining", "listing", "pace", "plan", "properties", "results", "stint",
+                  "strategies", "tally", "time_limit"},
         TORCH,
     ),
     "workers": (set(), set()),
