@@ -200,9 +200,6 @@ def _present(device: str) -> bool:
 @contextlib.contextmanager
 def _retaining() -> Iterator[None]:
     """Inside, `torch.compile` makes backward passes that may be run twice, as several properties do."""
-    if not hasattr(functorch_config, "donated_buffer"):  # before torch 2.6
-        yield
-        return
     before, functorch_config.donated_buffer = functorch_config.donated_buffer, False
     try:
         yield

@@ -4,8 +4,6 @@ Terms are SymPy polynomials with integer coefficients. The relations are classes
 SymPy's evaluate themselves when they are built, and what is exported must be what was stated.
 """
 
-
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -166,11 +164,6 @@ def lt(left: Any, right: Any) -> Relation:
 def within(index: Any, size: Any) -> All:
     """0 <= index < size."""
     return All((le(0, index), lt(index, size)))
-
-
-def same_truth(one: Statement, other: Statement) -> Statement:
-    """Both or neither."""
-    return (one >> other) & (other >> one)
 
 
 def smt(term: Expr) -> str:
