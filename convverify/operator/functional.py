@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convverify.geometry import Sizes
-from convverify.operator import function, library
+from convverify.operator import function
 from convverify.operator.arguments import (
     Ints,
     PaddingArgument,
@@ -21,8 +21,6 @@ from convverify.operator.arguments import (
 )
 from convverify.operator.maps import PLAIN
 from convverify.operator.precision import autocast_on, autocast_operand
-
-library.register()
 
 
 def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1,

@@ -133,7 +133,7 @@ def _vmap(index: int) -> Any:
 
 
 def register() -> None:
-    """Define the operators; called once, when the package is imported."""
+    """Define the operators; called once, by the package itself."""
     for index, (name, signature) in enumerate(zip(NAMES, _SIGNATURES, strict=True)):
         qualified = f"convverify::{name}"
         torch.library.define(

@@ -62,4 +62,5 @@ def grad_weight(x: Tensor, g: Tensor, geometry: ConvGeometry) -> Tensor:
 
 
 def _ops() -> Any:
+    """The registered operators, which are there as soon as the package is imported."""
     return torch.ops.convverify
