@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from convverify.case import ConvCase
 
 ORDINARY = ("float64", "float32")
+EXACT = (
+    "integers", "large", "bell", "dyadic", "positive", "negative", "constant", "sparse", "impulse", "outlier", "ramp",
+    "edges", "bytes", "clustered", "mirrored", "separable", "smoothing", "repeated", "zeros",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Demand:
     """The kind of cases on which a property says something.
 
     dtypes: those of its cases; `ORDINARY` stands for any other that an operator declares instead.
-    values: the distributions of its operands.
+    values: the distributions of its operands; `EXACT` are all with exact results, but for kernels of a special form.
     operand_layouts: the operands that lie in memory in every way.
     bias: whether cases may have one.
     products: the largest case, by the products of its forward pass; 0 where none are drawn. Where some are, a few

@@ -7,22 +7,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from convverify.answers import OperatorError, Unsupported
+from convverify.answers import Unsupported
 from convverify.case import ConvCase
-from convverify.comparison import Equation, Verdict, compare
-from convverify.demand import Demand
-from convverify.geometry import ConvGeometry
-from convverify.properties.base import Refusal, Refuted, declare
-from convverify.properties.calls import equations, exact_results, observe
-from convverify.properties.forward import EXACT
+from convverify.comparison import Equation
+from convverify.demand import EXACT, Demand
+from convverify.properties.base import Refusal, declare
+from convverify.properties.calls import exact_results, observe, results
+from convverify.properties.claims import claimed
 from convverify.reference import Reference
 from convverify.target import Target
 
 LOW = ("bfloat16", "float16")
 INTEGER = ("int64", "int32", "int16")
-_PRODUCT = ConvGeometry(1, 1, 1, (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
 
 
 @declare(
@@ -41,7 +38,7 @@ def low_precision_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
 def complex_is_exact(op: Target, case: ConvCase) -> Iterator[Equation]:
     """On complex operands output and gradients are exact, the gradients with the conjugate, as torch has them."""
     claimed(op, case)
-    yield from _results(op, case)
+    yield from results(op, case)
 
 
 @declare(
@@ -65,39 +62,4 @@ def _as_in_float64(op: Target, case: ConvCase) -> Iterator[Equation]:
         seen = observe(op, in_float64, requires=())
         if not torch.equal(seen.output, Reference(in_float64).output):
             raise Unsupported("in float64, too, its output is not the very integers that it should be")
-    yield from _results(op, case)
-
-
-def _results(op: Target, case: ConvCase) -> Iterator[Equation]:
-    seen = observe(op, case)
-    grads = seen.grads() if seen.leaves["input"].requires_grad else {}
-    yield from equations(case, Reference(case), {"output": seen.output, **grads})
-
-
-def claimed(op: Target, case: ConvCase) -> None:
-    """An operator claims a dtype of which it gets the simplest case right, but perhaps for a conjugate in the output.
-
-    Gradients without a conjugate are what formulas for real numbers give. One of two without it, or an output with one
-    too many, is nothing that the operator could mean for real numbers alone, and is for the property to judge.
-
-    Raises:
-        Unsupported: it does not, and has not declared the dtype either.
-    """
-    if case.dtype in op.domain.dtypes:
-        return
-    simplest = ConvCase(_PRODUCT, dtype=case.dtype, device=case.device, seed=3)
-    try:
-        wrong = [equation for equation in _results(op, simplest) if compare(equation)[0] is Verdict.UNEQUAL]
-    except (OperatorError, Refuted) as error:
-        raise Unsupported(f"it does not compute in {case.dtype}: {error}") from error
-    conjugated = {equation.what for equation in wrong if _conjugated(equation)}
-    bilinear = {equation.what for equation in wrong} & {"grad_input", "grad_weight"}
-    if wrong and "output" not in conjugated and not (len(bilinear) == 1 and bilinear <= conjugated):
-        raise Unsupported(f"it does not claim {case.dtype}: a single product or its gradient is not right")
-
-
-def _conjugated(equation: Equation) -> bool:
-    """Whether a complex product has the right modulus alone."""
-    found, expected = equation.actual, equation.expected
-    complex_ = isinstance(found, Tensor) and found.is_complex() and found.shape == expected.shape
-    return complex_ and bool((found.abs() - expected.abs()).abs().max() < 1e-3 * expected.abs().max())
+    yield from results(op, case)

@@ -7,17 +7,12 @@ from dataclasses import replace
 
 from convverify.case import ConvCase
 from convverify.comparison import Equation
-from convverify.demand import Demand
+from convverify.demand import EXACT, Demand
 from convverify.properties.base import declare
 from convverify.properties.calls import call, equations, exact_results, observe, output_without_gradients
 from convverify.reference import DefinitionMaps, Reference
 from convverify.target import Target
 from convverify.values import FORMS
-
-EXACT = (
-    "integers", "large", "bell", "dyadic", "positive", "negative", "constant", "sparse", "impulse", "outlier", "ramp",
-    "edges", "bytes", "clustered", "mirrored", "separable", "smoothing", "repeated", "zeros",
-)  # fmt: skip
 
 
 @declare("forward", ("EX-1", "FW-1", "SZ-1"), "kernel_flipped", Demand(products=1500, corners=True))

@@ -12,10 +12,9 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from convverify.case import ConvCase
 from convverify.comparison import Equation
-from convverify.demand import Demand
+from convverify.demand import EXACT, Demand
 from convverify.properties.base import Refusal, Refuted, declare
 from convverify.properties.calls import LEAVES, call, equations, geometry_arguments, observe, tensor
-from convverify.properties.forward import EXACT
 from convverify.reference import DefinitionMaps, Maps, Reference
 from convverify.target import Target
 

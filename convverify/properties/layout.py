@@ -13,7 +13,7 @@ from convverify.demand import Demand
 from convverify.geometry import Sizes
 from convverify.properties.base import Refusal, declare
 from convverify.properties.calls import LEAVES, call, equations, exact_results, observe
-from convverify.properties.dtypes import claimed
+from convverify.properties.claims import claimed
 from convverify.reference import Reference
 from convverify.target import Target
 
