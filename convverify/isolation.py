@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from convverify import __version__
+from convverify.messages import Message, PlanMessage
 from convverify.results import Result, Run, result_from
-from convverify.supervision import GRACE_SECONDS, Message, Record, RequestError, Supervisor
+from convverify.supervision import GRACE_SECONDS, Record, RequestError, Supervisor
 from convverify.workers import Turns, forked, spawned
 
 RESTARTS = 3  # of a process that loads torch and the target
@@ -61,12 +62,10 @@ def verify_isolated(request: Request, progress: Progress = lambda result, total:
         supervisor.run(RESTARTS)
     except KeyboardInterrupt:
         supervisor.record.stopped = "interrupted"
-    if not supervisor.record.plan:
-        raise RequestError("interrupted before the first property")
     return _run(supervisor.record, started)
 
 
-def verify_forked(serve: Serve, plan: Message, jobs: int, progress: Progress) -> Run:
+def verify_forked(serve: Serve, plan: PlanMessage, jobs: int, progress: Progress) -> Run:
     """Carry out a plan in forks of this process, side by side; `serve` is told where turns and messages go."""
     started = time.perf_counter()
     total = len(plan["blanks"])
@@ -75,7 +74,7 @@ def verify_forked(serve: Serve, plan: Message, jobs: int, progress: Progress) ->
 
 
 def in_forks(
-    serve: Serve, plan: Message, turns: Iterable[int], jobs: int, heard: Callable[[Message], object]
+    serve: Serve, plan: PlanMessage, turns: Iterable[int], jobs: int, heard: Callable[[Message], object]
 ) -> Record:
     """What forks of this process, `jobs` at a time, say of a plan of which they take these turns."""
     with contextlib.closing(Turns(turns)) as shared:
@@ -95,10 +94,12 @@ def _tell(message: Message, total: int, progress: Progress) -> None:
 
 
 def _run(record: Record, started: float) -> Run:
+    if not record.plan:
+        raise RequestError("interrupted before the first property")
     return run_of(record.plan, record.whole(), record.coverage, time.perf_counter() - started)
 
 
-def run_of(plan: Message, results: Sequence[Result], coverage: Counter[tuple[str, str]],
+def run_of(plan: PlanMessage, results: Sequence[Result], coverage: Counter[tuple[str, str]],
            elapsed_seconds: float) -> Run:  # fmt: skip
     """The run that these results of a plan make up."""
     table: dict[str, dict[str, int]] = {}

@@ -15,9 +15,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import cast
 
 from convverify.budget import SLEEPING
+from convverify.messages import Message, PlanMessage
 from convverify.results import Counterexample, Outcome, Result, result_from
 from convverify.workers import Process, Worker, exit_code
 
@@ -25,7 +26,6 @@ START_SECONDS = 120.0
 GRACE_SECONDS = 15.0
 CLOSING_SECONDS = 10.0  # between the end of the messages and that of the process
 
-Message = dict[str, Any]
 Pair = tuple[str, str]  # a property and a device
 
 
@@ -37,14 +37,14 @@ class RequestError(Exception):
 class Record:
     """What the workers have said so far: the plan, and what became of each of its properties on each device."""
 
-    plan: Message = field(default_factory=dict)
+    plan: PlanMessage | None = None
     results: dict[Pair, Result] = field(default_factory=dict)
     direct: set[Pair] = field(default_factory=set)
     coverage: Counter[tuple[str, str]] = field(default_factory=Counter)
     stopped: str = ""
 
     def __post_init__(self) -> None:
-        blanks = map(result_from, self.plan.get("blanks", ()))
+        blanks = map(result_from, self.plan["blanks"] if self.plan else ())
         self.blanks = {(blank.property, blank.device): blank for blank in blanks}
 
     @property
@@ -105,10 +105,14 @@ class Supervisor:
     """
 
     def __init__(
-        self, start: Start, heard: Callable[[Message], object], plan: Message | None = None, extra_seconds: float = 0.0
+        self,
+        start: Start,
+        heard: Callable[[Message], object],
+        plan: PlanMessage | None = None,
+        extra_seconds: float = 0.0,
     ) -> None:
         self.start, self.heard, self.extra_seconds = start, heard, extra_seconds
-        self.record = Record(plan or {})
+        self.record = Record(plan)
         self.conversations: list[_Conversation] = []
 
     def run(self, restarts: int, jobs: int = 1) -> Record:
@@ -154,7 +158,7 @@ class Supervisor:
     def _patience(self) -> float:
         """Seconds for which a worker may be silent; the time limit of its case, as long a sleeper's, comes first."""
         plan = self.record.plan
-        return self.extra_seconds + (SLEEPING * float(plan["case_seconds"]) + GRACE_SECONDS if plan else START_SECONDS)
+        return self.extra_seconds + (SLEEPING * plan["case_seconds"] + GRACE_SECONDS if plan else START_SECONDS)
 
     def _listen(self, conversation: _Conversation) -> bool:
         """Take what a worker has said; whether it can say more."""
@@ -171,7 +175,7 @@ class Supervisor:
             raise RequestError(message["message"])
         if kind == "plan":
             if not self.record.plan:
-                self.record = Record(message)
+                self.record = Record(cast(PlanMessage, message))
         elif kind == "done":
             conversation.done = True
             self.record.stopped = self.record.stopped or message["stopped"]
@@ -184,8 +188,8 @@ class Supervisor:
             self.heard(message)
 
     def _settle(self, message: Message) -> None:
-        result = self.record.add(message)
-        if result.outcome.is_failure and not message["direct"] and self.record.plan["fail_fast"]:
+        result, plan = self.record.add(message), self.record.plan
+        if result.outcome.is_failure and not message["direct"] and plan and plan["fail_fast"]:
             self.record.stopped = f"{result.property} failed first"
         self.heard(message)
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from convverify import isolation, worker
+from convverify import isolation, serving
 from convverify.geometry import ConvGeometry
 from convverify.plan import Plan, plan_of
 from convverify.results import Result, Run
@@ -67,35 +63,18 @@ def verify(
         operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast, jobs=jobs
     )
     told = progress or (lambda result: None)
-    if isolated and worker.forkable(plan):
-        warm_up()
+    if isolated and serving.forkable(plan):
+        serving.warm_up()
         serve = functools.partial(_serve, plan)
-        return isolation.verify_forked(serve, worker.described(plan), plan.jobs, lambda result, total: told(result))
+        return isolation.verify_forked(serve, serving.described(plan), plan.jobs, lambda result, total: told(result))
     started = time.perf_counter()
     results, coverage = [], Counter[tuple[str, str]]()
     for result in execute(replace(plan, jobs=1), coverage):
         results.append(result)
         told(result)
-    return isolation.run_of(worker.described(plan), results, coverage, time.perf_counter() - started)
+    return isolation.run_of(serving.described(plan), results, coverage, time.perf_counter() - started)
 
 
 def _serve(plan: Plan, turns: Iterable[int], channel: int) -> None:
     torch.set_num_threads(1)  # before anything is computed: a fork has none of its parent's threads
-    worker.serve(plan, turns, channel)
-
-
-@functools.cache
-def warm_up() -> None:
-    """Let torch load what it loads at the first derivative of each kind: some seconds that no budget is to pay for.
-
-    A process that forks does so once, for each fork would load it anew.
-    """
-    one = torch.ones(1, 1, 1, 1)
-
-    def slopes(x: Tensor, k: Tensor) -> Any:
-        return torch.func.vjp(torch.conv2d, x, k)[1](one)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of its own loading
-        torch.func.jvp(slopes, (one, one), (one, one))
-        checkpoint(torch.conv2d, one.requires_grad_(), one, use_reentrant=False)
+    serving.serve(plan, turns, channel)

@@ -12,11 +12,15 @@ import os
 import signal
 import sys
 import traceback
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from convverify import isolation, shapes
+from convverify.messages import send, write
+from convverify.supervision import RequestError
+
+if TYPE_CHECKING:
+    from convverify.plan import Plan
 
 
 def main() -> None:
@@ -30,12 +34,12 @@ def main() -> None:
     torch.set_num_threads(1)
     from convverify.plan import plan_of  # noqa: PLC0415
     from convverify.refused import REFUSALS  # noqa: PLC0415
-    from convverify.verification import warm_up  # noqa: PLC0415
+    from convverify.serving import warm_up  # noqa: PLC0415
 
     try:
         plan = plan_of(**_arguments(request))
     except REFUSALS as error:
-        _send(channel, "refused", message=str(error))
+        send(channel, "refused", message=str(error))
         return
     if plan.case is None:
         warm_up()
@@ -49,59 +53,25 @@ def main() -> None:
         os._exit(code)  # whatever threads and exit handlers the operator has left behind
 
 
-def _carry_out(plan: Any, skip: set[tuple[str, str]], channel: int) -> None:
+def _carry_out(plan: Plan, skip: set[tuple[str, str]], channel: int) -> None:
     """Carry out a plan but for the (property, device) pairs in `skip`: in forks, where that can be."""
-    from convverify import isolation, supervision  # noqa: PLC0415
+    from convverify.serving import described, forkable, serve  # noqa: PLC0415
 
     turns = [turn for turn, (prop, device) in enumerate(plan.turns) if (prop.name, device) not in skip]
     message = described(plan)
-    _write(channel, message)
+    write(channel, message)
     if not (forkable(plan) and _single_threaded()):
         serve(plan, turns, channel)
         return
     message["blanks"] = [message["blanks"][turn] for turn in turns]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the forks are ended, too
-    write = functools.partial(_write, channel)
+    heard = functools.partial(write, channel)
     try:
-        record = isolation.in_forks(functools.partial(serve, plan), message, turns, plan.jobs, write)
-    except supervision.RequestError as error:
-        _send(channel, "refused", message=str(error))
+        record = isolation.in_forks(functools.partial(serve, plan), message, turns, plan.jobs, heard)
+    except RequestError as error:
+        send(channel, "refused", message=str(error))
         return
-    _send(channel, "done", stopped=record.stopped)
-
-
-def serve(plan: Any, turns: Iterable[int], channel: int) -> None:
-    """Carry out these turns of a plan, and send what comes of it."""
-    try:
-        _execute(plan, turns, functools.partial(_send, channel))
-    except Exception as error:  # an operator's errors are caught where it is called: this one is ours
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"convverify itself failed, in {where.name}: {type(error).__name__}: {error}"
-        _send(channel, "refused", message=message)
-
-
-def described(plan: Any) -> dict[str, Any]:
-    """The message that tells what is going to be done, and by which plan."""
-    from convverify import environment, runner  # noqa: PLC0415
-
-    return {
-        "kind": "plan",
-        "blanks": [asdict(runner.blank(prop, device)) for prop, device in plan.turns],
-        "operator": plan.op.name,
-        "domain": plan.op.domain.text,
-        "budget": plan.budget.name,
-        "case_seconds": plan.budget.case_seconds,
-        "environment": environment.describe(),
-        **{name: getattr(plan, name) for name in ("devices", "seed", "secret_seed", "fail_fast")},
-    }
-
-
-def forkable(plan: Any) -> bool:
-    """Whether a fork can do what is planned; CUDA cannot be used on both sides of one."""
-    import torch  # noqa: PLC0415
-
-    on_cuda = "cuda" in plan.devices and torch.cuda.is_available()
-    return hasattr(os, "fork") and not on_cuda and not torch.cuda.is_initialized()
+    send(channel, "done", stopped=record.stopped)
 
 
 def _single_threaded() -> bool:
@@ -112,49 +82,12 @@ def _single_threaded() -> bool:
 
 def _arguments(request: dict[str, Any]) -> dict[str, Any]:
     """The request in terms of `plan_of`."""
-    from convverify import shapes  # noqa: PLC0415
-
     names = ("budget", "device", "seed", "secret_seed", "domain", "properties", "fail_fast", "case", "jobs")
     return {
         "operator": request["target"],
         "shapes": shapes.named(request["shapes"]) if request["shapes"] else (),
         **{name: request[name] for name in names},
     }
-
-
-def _execute(plan: Any, turns: Iterable[int], send: Any) -> None:
-    from convverify import memory, runner  # noqa: PLC0415
-
-    if "cuda" not in plan.devices:  # whose driver reserves more than there is
-        memory.limit()
-
-    def at(prop: Any, device: str, case: str) -> None:
-        send("at", property=prop.name, device=device, case=case)
-
-    def announced() -> Iterator[int]:
-        for turn in turns:
-            prop, device = plan.turns[turn]
-            at(prop, device, "")
-            yield turn
-
-    plan.watch = lambda prop, case: at(prop, case.device, str(case))
-    coverage: Counter[tuple[str, str]] = Counter()
-    direct = {prop.name for prop in plan.properties if prop.direct}
-    for result in runner.execute(plan, coverage, announced()):
-        send("result", result=asdict(result), direct=result.property in direct,
-             coverage=[[*key, count] for key, count in coverage.items()])  # fmt: skip
-        coverage.clear()
-    send("done", stopped="")
-
-
-def _send(channel: int, kind: str, **fields: Any) -> None:
-    _write(channel, {"kind": kind, **fields})
-
-
-def _write(channel: int, message: dict[str, Any]) -> None:
-    data = (json.dumps(message) + "\n").encode()
-    while data:
-        data = data[os.write(channel, data) :]
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ import ast
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Collection, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import convverify
+from convverify.properties import FAMILIES
 
 ROOT = Path(convverify.__file__).parent
 ANY = {"*"}
@@ -77,14 +80,16 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
                   "strategies", "tally", "time_limit"},
         TORCH,
     ),
+    "messages": (set(), set()),
     "workers": (set(), set()),
-    "supervision": ({"budget", "results", "workers"}, set()),
-    "isolation": ({"results", "supervision", "workers", "__version__"}, set()),
-    "verification": (ANY, ANY),
+    "supervision": ({"budget", "messages", "results", "workers"}, set()),
+    "isolation": ({"messages", "results", "supervision", "workers", "__version__"}, set()),
+    "serving": ({"environment", "memory", "messages", "plan", "properties", "runner"}, TORCH),
+    "verification": ({"geometry", "isolation", "plan", "results", "runner", "serving"}, TORCH),
+    "refused": (CASES | {"domain", "plan", "properties", "shapes", "target"}, set()),
+    "worker": ({"isolation", "messages", "plan", "refused", "serving", "shapes", "supervision"}, TORCH),
+    "kill_matrix": ({"mutants", "results", "verification"}, TORCH),
     "report": ({"results"}, {"jinja2"}),
-    "refused": (ANY, ANY),
-    "worker": (ANY, ANY),
-    "kill_matrix": (ANY, ANY),
     "experiments": (ANY, ANY),
     "cli": (ANY, ANY),
     "pytest_plugin": (ANY, ANY),
@@ -101,15 +106,26 @@ def _unit(file: Path) -> str:
     return file.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def _imported(text: str) -> list[str]:
-    """The full names of all that a source text imports, inside functions too."""
+def _module(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+class _WithoutTypes(ast.NodeTransformer):
+    """Leaves out what is imported for a type checker alone."""
+
+    def visit_If(self, node: ast.If) -> ast.If | None:
+        return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
+
+
+def _imported(text: str, types: bool = True) -> list[str]:
+    """The full names of all that a source text imports, inside functions too, and for its types."""
+    tree = ast.parse(text)
     names = []
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree if types else _WithoutTypes().visit(tree)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            names += [f"{module}.{alias.name}" for alias in node.names] if module == "convverify" else [module]
+            names += [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
     return names
 
 
@@ -124,6 +140,28 @@ def _imports_by_unit() -> dict[str, tuple[set[str], set[str]]]:
             elif first != "convverify" and first not in sys.stdlib_module_names:
                 found[unit][1].add(first)
     return found
+
+
+def _imports_by_file() -> dict[str, set[str]]:
+    """By module, the modules of convverify that it imports when it runs."""
+    files = {_module(file): file for file in _source_files()}
+    return {
+        module: {
+            name if name in files else name.rpartition(".")[0]
+            for name in _imported(file.read_text(encoding="utf-8"), types=False)
+            if name.startswith("convverify.")
+        }
+        for module, file in files.items()
+    }
+
+
+def _cycle(graph: Mapping[str, Collection[str]]) -> list[str]:
+    """The names along some cycle; none where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 IMPORTS = _imports_by_unit()
@@ -142,12 +180,20 @@ def test_module_imports_only_what_its_layer_may(unit: str):
 
 
 def test_the_layer_table_has_no_cycle():
-    """Each restricted module comes after all that it may import, so that the layers are layers."""
-    left = {unit: inside - {"__version__"} - {unit} for unit, (inside, _) in LAYERS.items() if inside != ANY}
-    while left:
-        lowest = {unit for unit, inside in left.items() if not inside & set(left)}
-        assert lowest, f"a cycle among {sorted(left)}"
-        left = {unit: inside for unit, inside in left.items() if unit not in lowest}
+    """Each module comes after all that it may import, so that the layers are layers."""
+    may = {unit: inside & set(LAYERS) - {unit} for unit, (inside, _) in LAYERS.items() if inside != ANY}
+    assert not _cycle(may)
+
+
+def test_no_file_imports_what_imports_it():
+    """Also not inside a function: a cycle that a late import hides is one."""
+    assert not _cycle(_imports_by_file())
+
+
+def test_no_family_of_properties_imports_another():
+    families = {family.__name__ for family in FAMILIES}
+    imports = _imports_by_file()
+    assert {name: imports[name] & families for name in families if imports[name] & families} == {}
 
 
 def test_imports_are_absolute():
@@ -161,13 +207,41 @@ def test_imports_are_absolute():
 
 
 def test_the_reader_of_imports_sees_lazy_and_aliased_ones():
-    text = "import a.b as c\ndef f():\n    from convverify import runner\n    from d.e import g\n"
-    assert _imported(text) == ["a.b", "convverify.runner", "d.e"]
+    text = "import a.b as c\nif TYPE_CHECKING:\n    import h\ndef f():\n    from convverify import runner, tally as t\n"
+    assert _imported(text) == ["a.b", "h", "convverify.runner", "convverify.tally"]
+    assert _imported(text, types=False) == ["a.b", "convverify.runner", "convverify.tally"]
+
+
+def test_a_cycle_is_found():
+    assert set(_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}})) == {"b", "c"}
+    assert not _cycle({"a": {"b", "c"}, "b": {"c"}})
 
 
 def test_no_source_file_is_longer_than_a_thousand_lines():
     lengths = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in _source_files()}
     assert {name: length for name, length in lengths.items() if length > 1000} == {}
+
+
+def _lines(function: ast.AST) -> int:
+    """How many lines a function has, its docstring not counted."""
+    assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+    first = function.body[0]
+    docstring = _span(first) if ast.get_docstring(function) else 0
+    return _span(function) - docstring
+
+
+def _span(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def test_no_function_is_longer_than_forty_lines():
+    lengths = {
+        f"{_module(file)}.{node.name}": _lines(node)
+        for file in _source_files()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: length for name, length in lengths.items() if length > 40} == {}
 
 
 HEAVY = ("torch", "numpy", "sympy", "hypothesis", "click", "jinja2", "rich")
