@@ -12,8 +12,9 @@ from convverify import conv2d
 from convverify.derivation import drawing
 from convverify.derivation.autograd_graph import autograd_drawing
 from convverify.derivation.computational_graph import LEAVES, A, B, C, X, Y, article_example
+from convverify.derivation.entries import Algebra
 from convverify.derivation.index_sum import ProofError
-from convverify.derivation.interpreter import Algebra, Interpreter
+from convverify.derivation.interpreter import Interpreter
 from convverify.derivation.program import degree_fault, difference, map_difference
 from convverify.derivation.readback import ReadbackError, readback
 from convverify.derivation.theorems import program as theorems

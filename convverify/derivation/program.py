@@ -14,8 +14,9 @@ import torch
 from sympy.polys.rings import PolyElement
 from torch import Tensor
 
+from convverify.derivation.entries import Algebra, UninitialisedError
 from convverify.derivation.instances import trilinear, words
-from convverify.derivation.interpreter import Algebra, Interpreter, UninitialisedError
+from convverify.derivation.interpreter import Interpreter
 from convverify.derivation.ring_arrays import RING, RingArray, collected, named, partials
 from convverify.derivation.traced import Operator, trace
 from convverify.geometry import ConvGeometry
