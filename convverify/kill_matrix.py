@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import multiprocessing
-import signal
-from collections.abc import Collection, Iterator, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from convverify.results import Outcome, Run
+MATRIX = Path(__file__).parent / "mutants" / "kill_matrix.json"  # importing mutants would import torch
+
+
+class Row(Protocol):
+    """An operator that was verified, and the properties that failed on it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def caught_by(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True)
@@ -27,44 +36,25 @@ class Entry:
     seconds_to_kill: float | None
 
 
-def measure(
-    names: Sequence[str], kind: str, budget: str, seed: int, jobs: int, fail_fast: bool = False
-) -> Iterator[Entry]:
-    """The entries of the named mutants (or controls), as they are done."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, context, _started) as pool:
-        waiting = [pool.submit(entry, name, kind, budget, seed, fail_fast) for name in names]
-        try:
-            for done in concurrent.futures.as_completed(waiting):
-                yield done.result()
-        finally:
-            for future in waiting:
-                future.cancel()
+@dataclass(frozen=True)
+class Kept:
+    """What the matrix keeps of one, as far as summaries need it."""
+
+    name: str
+    caught_by: tuple[str, ...]
 
 
-def entry(name: str, kind: str, budget: str, seed: int, fail_fast: bool) -> Entry:
-    """Verify one mutant or control with the whole catalogue."""
-    from convverify.mutants import CONTROLS, MUTANTS  # noqa: PLC0415 - in the worker
-    from convverify.verification import verify  # noqa: PLC0415
-
-    if kind == "mutant":
-        mutant = next(m for m in MUTANTS if m.name == name)
-        operator, domain, description = mutant.make(), mutant.domain, mutant.fault
-    else:
-        control = next(c for c in CONTROLS if c.name == name)
-        operator, domain, description = control.make(), control.domain, control.style
-    run = verify(operator, budget, seed=seed, domain=domain, name=name, secret_seed=seed, fail_fast=fail_fast, jobs=1)
-    return _entry(name, description, run)
+def kept() -> dict[str, Any]:
+    """The matrix of the package, as `convverify mutants --write` measured it; empty where there is none."""
+    if not MATRIX.is_file():
+        return {}
+    matrix: dict[str, Any] = json.loads(MATRIX.read_text(encoding="utf-8"))
+    return matrix
 
 
-def _entry(name: str, description: str, run: Run) -> Entry:
-    failed = [result for result in run.results if result.outcome.is_failure]
-    until = None
-    if failed:
-        place = run.results.index(failed[0])
-        until = round(sum(result.elapsed_seconds for result in run.results[: place + 1]), 2)
-    caught_by = tuple(result.property for result in failed)
-    return Entry(name, description, run.outcome, caught_by, round(run.elapsed_seconds, 2), until)
+def rows(of_kind: Mapping[str, Mapping[str, Any]]) -> list[Kept]:
+    """The rows of the mutants, or of the controls, of a matrix."""
+    return [Kept(name, tuple(row["caught_by"])) for name, row in of_kind.items()]
 
 
 def table(
@@ -97,34 +87,26 @@ def merged(matrix: dict[str, Any], part: dict[str, Any], known: Collection[str])
                    for kind, of_kind in rows.items()}  # fmt: skip
 
 
-def survivors(mutants: Sequence[Entry]) -> list[str]:
+def survivors(mutants: Iterable[Row]) -> list[str]:
     """The mutants that no property caught."""
-    return sorted(e.name for e in mutants if not e.caught_by)
+    return sorted(mutant.name for mutant in mutants if not mutant.caught_by)
 
 
-def blamed(controls: Sequence[Entry]) -> list[str]:
+def blamed(controls: Iterable[Row]) -> list[str]:
     """The controls that some property blamed."""
-    return sorted(e.name for e in controls if Outcome(e.outcome).is_failure)
+    return sorted(control.name for control in controls if control.caught_by)
 
 
-def catching_nothing(mutants: Sequence[Entry], properties: Sequence[str]) -> list[str]:
+def catching_nothing(mutants: Iterable[Row], properties: Sequence[str]) -> list[str]:
     """The properties that caught no mutant."""
-    caught = {name for e in mutants for name in e.caught_by}
+    caught = {name for mutant in mutants for name in mutant.caught_by}
     return [name for name in properties if name not in caught]
 
 
-def caught_alone(mutants: Sequence[Entry]) -> dict[str, list[str]]:
+def caught_alone(mutants: Iterable[Row]) -> dict[str, list[str]]:
     """By property, the mutants that it alone caught."""
     alone: dict[str, list[str]] = {}
-    for e in mutants:
-        if len(e.caught_by) == 1:
-            alone.setdefault(e.caught_by[0], []).append(e.name)
+    for mutant in mutants:
+        if len(mutant.caught_by) == 1:
+            alone.setdefault(mutant.caught_by[0], []).append(mutant.name)
     return alone
-
-
-def _started() -> None:
-    """A worker has one thread, and leaves Ctrl-C to who waits for it: what it is at is finished first."""
-    import torch  # noqa: PLC0415
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from test_isolation import operator_file
 
-from convverify import kill_matrix
+from convverify import measuring
 from convverify.cli import COMMANDS, main
 from convverify.cli import mutants as mutants_command
 from convverify.cli.verify import folder_name
@@ -330,7 +330,7 @@ def test_mutants_puts_a_row_into_the_matrix(monkeypatch, tmp_path):
     copy.write_text(json.dumps(before), encoding="utf-8")
     monkeypatch.setattr(mutants_command, "MATRIX", copy)
     entry = Entry("kernel_flipped", "Flipped.", "falsified", ("forward_equals_torch",), 1.0, 0.25)
-    monkeypatch.setattr(kill_matrix, "measure", lambda names, *_: iter([entry] if names else []))
+    monkeypatch.setattr(measuring, "measure", lambda names, *_: iter([entry] if names else []))
     done = convverify("mutants", "kernel_flipped", "--write", "--out", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
     after = json.loads(copy.read_text(encoding="utf-8"))
@@ -356,7 +356,7 @@ def test_mutants_refuses_a_name_that_it_does_not_know():
 )
 def test_mutants_fails_for_a_survivor_and_for_a_blamed_control(name, caught_by, code, said, monkeypatch):
     entry = Entry(name, "", "falsified" if caught_by else "passed", caught_by, 1.0, 1.0 if caught_by else None)
-    monkeypatch.setattr(kill_matrix, "measure", lambda names, *_: iter([entry] if names else []))
+    monkeypatch.setattr(measuring, "measure", lambda names, *_: iter([entry] if names else []))
     done = convverify("mutants", name)
     assert done.exit_code == code
     assert said in done.stdout
@@ -367,7 +367,7 @@ def test_interrupted_mutants_show_what_was_measured_and_write_nothing(monkeypatc
         yield Entry(names[0], "", "falsified", ("a_property",), 1.0, 1.0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(kill_matrix, "measure", measure)
+    monkeypatch.setattr(measuring, "measure", measure)
     done = convverify("mutants", "--write", "--out", str(tmp_path / "out"))
     assert done.exit_code == 3
     assert "1 of 1 mutants caught" in done.stdout

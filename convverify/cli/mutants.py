@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from convverify import __version__, kill_matrix
+from convverify import __version__, kill_matrix, measuring
 from convverify.cli.options import refuse
 from convverify.kill_matrix import Entry
 from convverify.report import mutants
@@ -93,7 +93,7 @@ def _measure(
         try:
             for kind, entries in found.items():
                 chosen = [name for name in wanted if wanted[name] == kind]
-                for done in kill_matrix.measure(chosen, kind, budget, seed, jobs, fail_fast):
+                for done in measuring.measure(chosen, kind, budget, seed, jobs, fail_fast):
                     entries.append(done)
                     bar.update(task, advance=1, description=done.name)
         except KeyboardInterrupt:

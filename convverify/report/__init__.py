@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from convverify import kill_matrix
 from convverify.results import Outcome, Run
 
 FORMATS = {"report.md": "report.md.jinja", "report.html": "report.html.jinja"}
@@ -46,19 +45,10 @@ def render(run: Run, name: str) -> str:
     """The text of one format of the report."""
     page = environment(name).get_template(FORMATS[name])
     return page.render(
-        run=run, marks=MARKS, verdict=VERDICTS.get(run.outcome, ""), matrix=kill_matrix(),
+        run=run, marks=MARKS, verdict=VERDICTS.get(run.outcome, ""), matrix=kill_matrix.kept(),
         failures=[result for result in run.results if result.counterexample], families=_families(run),
         counts={outcome: n for outcome in Outcome if (n := sum(r.outcome is outcome for r in run.results))},
     )  # fmt: skip
-
-
-def kill_matrix() -> dict[str, Any]:
-    """Which property catches which shipped mutant, as `convverify mutants --write` measured it."""
-    file = resources.files("convverify") / "mutants" / "kill_matrix.json"  # importing mutants would import torch
-    if not file.is_file():
-        return {}
-    matrix: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return matrix
 
 
 def _families(run: Run) -> dict[str, list[Any]]:

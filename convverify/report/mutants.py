@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from convverify.report import environment, kill_matrix
+from convverify import kill_matrix
+from convverify.report import environment
 
 PAGE = "report.md"
 
@@ -25,25 +26,19 @@ def write(folder: Path) -> Path:
 
 def render() -> str:
     """The text of the page."""
-    matrix = kill_matrix()
+    matrix = kill_matrix.kept()
     return environment(PAGE).get_template("mutants.md.jinja").render(matrix=matrix, **_summary(matrix))
 
 
 def _summary(matrix: dict[str, Any]) -> dict[str, Any]:
     """What the matrix comes to: who survives, which property alone catches what, which catches nothing."""
-    mutants: dict[str, dict[str, Any]] = matrix["mutants"]
-    caught = {name: entry for name, entry in mutants.items() if entry["caught_by"]}
-    kills = Counter(prop for entry in caught.values() for prop in entry["caught_by"])
-    alone: dict[str, list[str]] = {}
-    for name, entry in caught.items():
-        if len(entry["caught_by"]) == 1:
-            alone.setdefault(entry["caught_by"][0], []).append(name)
+    mutants, controls = kill_matrix.rows(matrix["mutants"]), kill_matrix.rows(matrix["controls"])
     return {
-        "caught": caught,
-        "survivors": [name for name in mutants if name not in caught],
-        "kills": kills,
-        "alone": alone,
-        "idle": [prop for prop in matrix["properties"] if not kills[prop]],
-        "blamed": [name for name, entry in matrix["controls"].items() if entry["caught_by"]],
-        "seconds": statistics.median(entry["seconds_to_kill"] for entry in caught.values()),
+        "caught": [row.name for row in mutants if row.caught_by],
+        "survivors": kill_matrix.survivors(mutants),
+        "kills": Counter(prop for row in mutants for prop in row.caught_by),
+        "alone": kill_matrix.caught_alone(mutants),
+        "idle": kill_matrix.catching_nothing(mutants, matrix["properties"]),
+        "blamed": kill_matrix.blamed(controls),
+        "seconds": statistics.median(row["seconds_to_kill"] for row in matrix["mutants"].values() if row["caught_by"]),
     }
