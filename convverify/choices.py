@@ -1,6 +1,7 @@
-"""Where the choices of a drawn case come from: Hypothesis, which can shrink them, or a generator, which is fast.
+"""Where the choices of a drawn case come from: a generator, which is fast, or Hypothesis, which can shrink them.
 
-One text draws a case from either. Hypothesis takes some milliseconds a case, longer than most operators do for it.
+One text draws a case from either. A run uses the generator: Hypothesis takes some milliseconds a case, longer than
+most operators do for it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Choices(Protocol):
 
 
 class Shrinkable:
-    """Choices that Hypothesis makes."""
+    """Choices that Hypothesis makes, for tests."""
 
     def __init__(self, draw: st.DrawFn) -> None:
         self._draw = draw
@@ -50,7 +51,7 @@ class Shrinkable:
 
 
 class Sampled:
-    """Choices of a pseudorandom generator, all alike probable."""
+    """Choices of a pseudorandom generator, all alike probable, for a run."""
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)

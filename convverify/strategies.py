@@ -1,5 +1,7 @@
-"""How cases are drawn, by Hypothesis or by a generator, and what they shrink to.
+"""How cases are drawn, and what they shrink to.
 
+A run draws its cases by a generator, `sampled_cases`, and shrinks one that fails by Hypothesis, `smaller_cases`.
+`geometries` and `cases` draw the same by Hypothesis: for tests, this package's and others', not for a run.
 Everything shrinks towards `n1 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1`, float64, contiguous, small integers.
 """
 
