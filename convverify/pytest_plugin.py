@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from convverify.budget import BUDGETS
+
 if TYPE_CHECKING:
     from convverify.results import Result
 
-_OPTIONS: dict[str, Any] = {"budget": "quick", "seed": 0, "device": "cpu"}
+OPTIONS = ("budget", "seed", "device")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options for all tests made by `parametrize_with_properties`."""
     group = parser.getgroup("convverify", "verification of convolution operators")
-    group.addoption("--convverify-budget", choices=("quick", "standard", "thorough"), default="quick",
+    group.addoption("--convverify-budget", choices=tuple(BUDGETS), default="quick",
                     help="how much each property's test may spend (default: quick)")  # fmt: skip
     group.addoption("--convverify-seed", type=int, default=0, help="the public half of the seeds (default: 0)")
     group.addoption("--convverify-device", choices=("cpu", "cuda"), default="cpu",
@@ -28,9 +30,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take over the options."""
-    for name, default in _OPTIONS.items():
-        _OPTIONS[name] = config.getoption(f"--convverify-{name}", default)
+    """Make the marker known that `parametrize_with_properties` leaves."""
+    config.addinivalue_line("markers", "convverify: one test of each property of an operator")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each property that the budget has room for."""
+    marker = metafunc.definition.get_closest_marker("convverify")
+    if marker is None:
+        return
+    from convverify.plan import catalogue  # noqa: PLC0415
+
+    options = {name: metafunc.config.getoption(f"--convverify-{name}") for name in OPTIONS} | marker.kwargs["options"]
+    operator, domain, argument = (marker.kwargs[name] for name in ("operator", "domain", "argument"))
+    asked = catalogue(BUDGETS[options["budget"]])
+    metafunc.parametrize(argument, [Check(operator, prop.name, domain, options) for prop in asked], ids=repr)
 
 
 class Check:
@@ -51,7 +65,7 @@ class Check:
         __tracebackhide__ = True
         from convverify.verification import verify  # noqa: PLC0415
 
-        run = verify(self.operator, domain=self.domain, properties=(self.name,), **{**_OPTIONS, **self.options})
+        run = verify(self.operator, domain=self.domain, properties=(self.name,), **self.options)
         result = run.results[0]
         if result.outcome.is_failure:
             pytest.fail(_message(result), pytrace=False)
@@ -64,25 +78,31 @@ def parametrize_with_properties(
     operator: Any, *, domain: str = "", budget: str | None = None, seed: int | None = None,
     device: str | None = None,
 ) -> Callable[[Callable[..., Any]], Any]:  # fmt: skip
-    """Make one test of each property; the test gets a check as its first argument and calls it.
+    """Make one test of each property that the budget has room for.
+
+    The test gets a check as its first argument and calls it:
 
         @convverify.parametrize_with_properties(my_conv)
         def test_my_conv(check):
             check()
 
     What is given here overrides the command line's `--convverify-budget`, `-seed` and `-device`.
+
+    Raises:
+        ValueError: there is no such budget.
+        TypeError: the test takes no argument.
     """
+    if budget not in (None, *BUDGETS):
+        raise ValueError(f"budget {budget!r} is not one of {', '.join(BUDGETS)}")
 
     def decorate(test: Callable[..., Any]) -> Any:
-        from convverify.properties import CATALOGUE  # noqa: PLC0415
-
         argument = next(iter(inspect.signature(test).parameters), None)
         if argument is None:
             raise TypeError(f"{test.__name__} must take an argument: the check that it is to call")
         given = {"budget": budget, "seed": seed, "device": device}
         options = {name: value for name, value in given.items() if value is not None}
-        checks = [Check(operator, prop.name, domain, options) for prop in CATALOGUE]
-        return pytest.mark.parametrize(argument, checks, ids=repr)(test)
+        mark = pytest.mark.convverify(operator=operator, domain=domain, argument=argument, options=options)
+        return mark(test)
 
     return decorate
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from convverify.budget import BUDGETS
 from convverify.properties import CATALOGUE
 from convverify.pytest_plugin import parametrize_with_properties
 
@@ -46,10 +47,12 @@ def _decorated(operator: str, options: str = "") -> str:
     return f"\n@convverify.parametrize_with_properties({operator}{options})\ndef test_it(check):\n    check()\n"
 
 
-def test_there_is_one_test_a_property_with_its_name_as_id(run):
-    result = run(_decorated("right"), "--collect-only", "-q")
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_there_is_one_test_a_property_of_the_budget_with_its_name_as_id(run, budget: str):
+    result = run(_decorated("right"), "--collect-only", "-q", "--strict-markers", "--convverify-budget", budget)
     ids = [line.partition("::")[2] for line in result.outlines if "::" in line]
-    assert ids == [f"test_it[{prop.name}]" for prop in CATALOGUE]
+    asked = [prop for prop in CATALOGUE if BUDGETS[budget].costly or not prop.demand.costly]
+    assert ids == [f"test_it[{prop.name}]" for prop in asked]
 
 
 def test_right_operator_passes_also_on_two_workers(run):
@@ -80,9 +83,7 @@ def test_what_the_decorator_says_holds_and_the_command_line_says_the_rest(run):
     body = """
 @convverify.parametrize_with_properties(right, domain="square", budget="quick")
 def test_it(check):
-    from convverify import pytest_plugin
-    assert check.options == {"budget": "quick"}
-    assert pytest_plugin._OPTIONS["seed"] == 9
+    assert check.options == {"budget": "quick", "seed": 9, "device": "cpu"}
     assert check().outcome == "passed"
 """
     result = run(body, "-k", CHOSEN, "-rs", "--convverify-seed", "9")
@@ -110,6 +111,11 @@ def test_a_test_without_an_argument_is_refused_at_once():
 
     with pytest.raises(TypeError, match="test_nothing must take an argument: the check that it is to call"):
         parametrize_with_properties(lambda input, weight: None)(test_nothing)
+
+
+def test_a_budget_that_is_none_is_refused_at_once():
+    with pytest.raises(ValueError, match="budget 'huge' is not one of quick, standard, thorough"):
+        parametrize_with_properties(lambda input, weight: None, budget="huge")
 
 
 def test_options_are_listed_in_the_help(run):
