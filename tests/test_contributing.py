@@ -7,7 +7,8 @@ from pathlib import Path
 import convverify
 
 PACKAGE = Path(convverify.__file__).parent
-TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MODULES = {
     file.stem if file.parent == PACKAGE else file.parent.name: file
     for file in (*PACKAGE.glob("*.py"), *PACKAGE.glob("*/__init__.py"))
@@ -24,7 +25,7 @@ def test_each_module_is_listed_once_with_the_first_line_of_its_docstring():
     assert sorted(listed) == sorted(f"- `{name}`: {first_line(file)}" for name, file in MODULES.items())
 
 
-def test_every_file_of_the_package_that_is_named_is_there():
+def test_every_file_that_is_named_is_there():
     named = re.findall(r"`((?:convverify|tests|docs)/[\w./]+)`", TEXT)
     assert len(named) > 10
-    assert [name for name in named if not (PACKAGE.parent / name).exists()] == []
+    assert [name for name in named if not (ROOT / name).exists()] == []
