@@ -17,6 +17,8 @@ import torch
 # What torch says where it does not do something; an operator that lets it through has refused as clearly. That an
 # operation has no derivative is not among it: its author may not know.
 _REFUSED = re.compile(r"(?i)^(?!.*derivative).*\b(not (yet |currently )?(supported|implemented)|unsupported)\b")
+# What an operator says of a restriction of its own, as torch says it, in a RuntimeError.
+_RESTRICTED = re.compile(r"(?i)\b(must|only|expect(s|ed)?|support(s|ed)?|requires?|required|needs?)\b")
 _NO_MEMORY = re.compile("DefaultCPUAllocator|std::bad_alloc")
 
 
@@ -46,7 +48,8 @@ def guarded(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     except (NotImplementedError, MemoryError, torch.OutOfMemoryError) as error:
         raise Unsupported(first_line(error)) from error
     except RuntimeError as error:
-        refusal = _REFUSED.search(str(error)) or _NO_MEMORY.search(str(error))
+        restricted = _RESTRICTED.search(str(error)) and _is_refusal(error)
+        refusal = restricted or _REFUSED.search(str(error)) or _NO_MEMORY.search(str(error))
         raise (Unsupported if refusal else OperatorError)(first_line(error)) from error
     except (ValueError, TypeError, AssertionError) as error:
         raise (Unsupported if _is_refusal(error) else OperatorError)(first_line(error)) from error

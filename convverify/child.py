@@ -7,15 +7,26 @@ import os
 import pickle
 import signal
 import tempfile
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
+from convverify.answers import OperatorHang, Unsupported
+
+LIMIT_SECONDS = 10.0  # that a child may take
+WAITING = 0.1  # the part of them that one which waits may compute
+_PAUSE = 0.002
+
 
 class ProcessDied(Exception):  # noqa: N818 - a finding about the computation, not an error of ours
     """The computation ended its process; the message says by which signal, or with which exit code."""
+
+
+class Waited(Unsupported):
+    """The computation waited, as it does where it needs threads that were started before: a child has none of them."""
 
 
 def can_fork(device: str) -> bool:
@@ -28,18 +39,15 @@ def in_a_child(compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
 
     Raises:
         ProcessDied: the child ended before it had an answer.
+        OperatorHang: it computed, and had no answer within its time.
+        Waited: it did nothing until its time was up.
         Exception: whatever `compute` raised.
     """
     with tempfile.TemporaryFile() as answer:
         child = os.fork()
         if child == 0:
             _answer(compute, answer)
-        try:
-            status = os.waitpid(child, 0)[1]
-        except BaseException:  # Ctrl-C, or the time limit of the case
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            raise
+        status = _ended(child)
         if code := os.waitstatus_to_exitcode(status):
             raise ProcessDied(signal.Signals(-code).name if code < 0 else f"exit code {code}")
         answer.seek(0)
@@ -47,6 +55,29 @@ def in_a_child(compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     if isinstance(found, Exception):
         raise found
     return {name: _unpacked(*packed) for name, packed in found.items()}
+
+
+def _ended(child: int) -> int:
+    """The status with which it ended by itself."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    try:
+        while time.monotonic() < deadline:
+            if (ended := os.waitpid(child, os.WNOHANG))[0]:
+                return ended[1]
+            time.sleep(_PAUSE)
+    except BaseException:  # Ctrl-C, or the time limit of the case
+        _killed(child)
+        raise
+    if _killed(child) < WAITING * LIMIT_SECONDS:
+        raise Waited("in a forked process it waits for ever, as for threads that it has started before")
+    raise OperatorHang
+
+
+def _killed(child: int) -> float:
+    """The seconds of processor time that it took until it was ended."""
+    os.kill(child, signal.SIGKILL)
+    usage = os.wait4(child, 0)[2]
+    return usage.ru_utime + usage.ru_stime
 
 
 def _answer(compute: Callable[[], dict[str, Tensor]], answer: BinaryIO) -> None:

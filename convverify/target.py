@@ -38,6 +38,7 @@ class Target:
         self.call, self.signature = _callable_of(operator)
         self.accepts = self.signature.accepts
         self.domain = (domain if isinstance(domain, Domain) else Domain.parse(domain)).taking(self.accepts)
+        self.waits_in_a_child = False  # until it turns out that it does
         self.has_defaults = not inspect.isclass(operator) and has_defaults(operator)
 
     @property

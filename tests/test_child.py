@@ -1,13 +1,16 @@
 """Computations that may end their process, in a child."""
 
+import itertools
 import os
 import signal
+import threading
 
 import pytest
 import torch
 
-from convverify.answers import OperatorError, Unsupported
-from convverify.child import ProcessDied, in_a_child
+from convverify import child
+from convverify.answers import OperatorError, OperatorHang, Unsupported
+from convverify.child import ProcessDied, Waited, in_a_child
 
 
 def test_results_come_back_as_they_were():
@@ -32,3 +35,16 @@ def test_what_the_operator_says_comes_back_as_an_error(error: type[Exception]):
 def test_the_end_of_the_child_is_told_and_survived(end, how: str):
     with pytest.raises(ProcessDied, match=how):
         in_a_child(lambda: end() or {})
+
+
+@pytest.mark.parametrize(
+    ("endless", "answer"),
+    [
+        (lambda: threading.Event().wait(), Waited),  # nobody will set it
+        (lambda: next(number for number in itertools.count() if number < 0), OperatorHang),
+    ],
+)
+def test_one_that_waits_is_told_from_one_that_computes(monkeypatch: pytest.MonkeyPatch, endless, answer: type):
+    monkeypatch.setattr(child, "LIMIT_SECONDS", 2.0)
+    with pytest.raises(answer):
+        in_a_child(endless)

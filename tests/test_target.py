@@ -535,3 +535,23 @@ def test_a_module_whose_kernel_is_one_number_is_asked_for_square_kernels():
     assert torch.equal(op(x, square), torch_conv2d(x, square))
     with pytest.raises(Unsupported, match="takes no kernel of unequal sizes"):
         op(x, torch.ones(1, 1, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [("input must be float32, got float64", Unsupported), ("out of order", OperatorError)],
+)
+def test_a_runtime_error_that_states_a_restriction_is_a_refusal(message: str, answer: type):
+    def operator(input, weight):
+        raise RuntimeError(message)
+
+    with pytest.raises(answer, match=message):
+        Target(operator)(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2))
+
+
+def test_what_torch_says_of_a_restriction_is_an_accident():
+    def operator(input, weight):
+        return torch.conv2d(input, weight[0])
+
+    with pytest.raises(OperatorError, match="xpected"):
+        Target(operator)(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2))

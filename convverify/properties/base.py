@@ -20,7 +20,7 @@ class Refusal(Enum):
     """What an error of the operator means to a property.
 
     `NotImplementedError` always means that the operator does not support the case, and so does a `ValueError`,
-    `TypeError` or `AssertionError` that it raises itself, with a reason.
+    `TypeError` or `AssertionError` that it raises itself, with a reason, or a `RuntimeError` that states a restriction.
     """
 
     FAULT = "any other error is a fault"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convverify.answers import OperatorError
+from convverify.answers import OperatorError, Unsupported
 from convverify.case import ConvCase, Operands
+from convverify.child import Waited, can_fork, in_a_child
 from convverify.comparison import Equation
 from convverify.properties.base import Refuted
 from convverify.reference import Reference
@@ -164,6 +165,24 @@ def output_without_gradients(seen: Observed, reference: Reference) -> Iterator[E
     yield Equation("whether an output without gradients has a grad_fn", output.grad_fn is not None, False)
     for equation in equations(case, reference, {"output": output}):
         yield replace(equation, what="output without gradients")
+
+
+def apart(op: Target, case: ConvCase, compute: Callable[[], Grads]) -> Grads:
+    """What `compute` returns: on the CPU from a child, whose process it may end.
+
+    Raises:
+        ProcessDied: it did.
+        Unsupported: the operator waits in a child for what it has here alone, now or when it was asked before.
+    """
+    if not can_fork(case.device):
+        return compute()
+    if op.waits_in_a_child:
+        raise Unsupported("in a forked process it waits for ever")
+    try:
+        return in_a_child(compute)
+    except Waited:
+        op.waits_in_a_child = True
+        raise
 
 
 def tensor(value: Any) -> Tensor:

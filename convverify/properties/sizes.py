@@ -13,13 +13,14 @@ from torch import Tensor
 
 from convverify.answers import Unsupported
 from convverify.case import ConvCase, Operands
-from convverify.child import ProcessDied, can_fork, in_a_child
+from convverify.child import ProcessDied
 from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.properties.base import KnownFailure, Refusal, Refuted, declare
 from convverify.properties.calls import (
     LEAVES,
     ONE_NUMBER,
+    apart,
     call,
     equations,
     exact_results,
@@ -213,13 +214,12 @@ def _in_a_process_of_its_own(op: Target, case: ConvCase) -> dict[str, Tensor]:
     Raises:
         KnownFailure, Refuted: the operator ends its process, as torch's does here, or does not.
     """
-    if not can_fork(case.device):
-        return _results(op, case)
     try:
-        return in_a_child(lambda: _results(op, case))
+        return apart(op, case, lambda: _results(op, case))
     except ProcessDied as died:
         try:
-            in_a_child(lambda: _results(Target(torch.nn.functional.conv2d), case))
+            own = Target(torch.nn.functional.conv2d)
+            apart(own, case, lambda: _results(own, case))
         except ProcessDied as torchs:
             if str(torchs) == str(died):
                 why = f"as torch itself does, it ends its process ({died}) where every window lies in the padding"

@@ -135,7 +135,9 @@ def non_finite_biases_arrive(op: Target, case: ConvCase) -> Iterator[Equation]:
     )
 
 
-@declare("special values", ("FW-1",), "opposite_infinities_cancel", _PLAIN, direct=True)
+@declare(
+    "special values", ("FW-1",), "opposite_infinities_cancel", _PLAIN, refusal=Refusal.ALLOWED, direct=True
+)
 def opposite_infinities_make_nan(op: Target, case: ConvCase) -> Iterator[Equation]:
     """An output that sums infinities of both signs is NaN."""
     _finite_only(op)

@@ -19,11 +19,11 @@ from torch.autograd import forward_ad
 
 from convverify.answers import Unsupported
 from convverify.case import ConvCase
-from convverify.child import ProcessDied, can_fork, in_a_child
+from convverify.child import ProcessDied
 from convverify.comparison import HALF_GROWTH, TRANSFORM_GROWTH, Equation, gamma, unit_roundoff
 from convverify.demand import Demand
 from convverify.properties.base import Refusal, Refuted, declare
-from convverify.properties.calls import call, equations, geometry_arguments, observe, tensor
+from convverify.properties.calls import apart, call, equations, geometry_arguments, observe, tensor
 from convverify.reference import Reference
 from convverify.signature import PARAMETERS
 from convverify.target import Target
@@ -212,7 +212,7 @@ def fake_tensors_have_the_form(op: Target, case: ConvCase) -> Iterator[Equation]
     One that reads their memory ends its process, since there is none: to it they are no tensors at all.
     """
     try:
-        found = in_a_child(lambda: _forms(op, case)) if can_fork(case.device) else _forms(op, case)
+        found = apart(op, case, lambda: _forms(op, case))
     except ProcessDied as died:
         raise Unsupported(f"it ends its process ({died}) on tensors without memory") from died
     for where, form in found.items():
