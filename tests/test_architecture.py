@@ -56,7 +56,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "time_limit": ({"answers", "budget"}, set()),
     "loading": ({"answers", "target"}, set()),
     "adapting": ({"answers", "target"}, TORCH),
-    "child": (set(), TORCH),
+    "child": ({"answers"}, TORCH),
     "threads": (set(), TORCH),
     "reference": (CASES | {"definition", "formulas", "operator"}, TORCH),
     "properties": (CHECKS, TORCH),
