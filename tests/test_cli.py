@@ -16,6 +16,7 @@ from test_isolation import operator_file
 from convverify import kill_matrix
 from convverify.cli import COMMANDS, main
 from convverify.cli import mutants as mutants_command
+from convverify.cli.options import must_be_writable, writing
 from convverify.cli.verify import folder_name
 from convverify.kill_matrix import Entry
 from convverify.results import Outcome, Run
@@ -266,14 +267,47 @@ def test_wrong_usage_exits_2_without_a_traceback(arguments: list[str]):
     assert "Error: " in result.stderr
 
 
-def test_unwritable_output_folder_is_refused_before_any_work(tmp_path: Path):
-    file = tmp_path / "a-file"
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("verify", "--out"), "the report"),
+        (("lenet", "--out"), "the report"),
+        (("mutants", "--write", "--out"), "its page"),
+        (("prove", "--output"), "the proofs"),
+        (("graph", "article", "--output"), "the graph"),
+    ],
+)
+def test_unwritable_place_is_refused_before_any_work(arguments: tuple[str, ...], what: str, tmp_path: Path):
+    file, nowhere = tmp_path / "a-file", tmp_path / "link"
     file.write_text("mine", encoding="utf-8")
+    nowhere.symlink_to(tmp_path / "absent")
     started = time.perf_counter()
-    for folder in (file, file / "below"):
-        assert_refused(convverify("verify", "--out", str(folder)), "the report cannot be written to")
-    assert time.perf_counter() - started < 5
-    assert file.read_text(encoding="utf-8") == "mine"
+    for folder in (file / "x", file / "x" / "y", nowhere / "x", tmp_path / ("long" * 100) / "x"):
+        assert_refused(convverify(*arguments, str(folder)), f"{what} cannot be written to")
+    assert time.perf_counter() - started < 20
+    assert {path.name for path in tmp_path.iterdir()} == {"a-file", "link", "work"}
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which even root makes nothing")
+def test_a_folder_that_only_seems_writable_is_refused():
+    assert_refused(convverify("prove", "GB-1", "--output", "/proc/proofs"), "cannot be written to /proc/proofs: ")
+
+
+def test_a_place_that_is_not_there_yet_is_writable_and_left_alone(tmp_path: Path):
+    must_be_writable("the report", tmp_path / "a" / "b")
+    must_be_writable("the report", Path("a/b"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["work"]
+
+
+def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path):
+    (tmp_path / "folder.dot").mkdir()
+    with pytest.raises(SystemExit), writing("the graph", tmp_path / "folder.dot"):
+        (tmp_path / "folder.dot").write_text("digraph {}", encoding="utf-8")
+
+
+def test_a_graph_is_written_into_a_folder_of_its_own(tmp_path: Path):
+    assert convverify("graph", "article", "--output", str(tmp_path / "new" / "x.dot")).exit_code == 0
+    assert (tmp_path / "new" / "x.dot").read_text(encoding="utf-8").startswith("digraph {")
 
 
 @pytest.mark.parametrize("arguments", [["verify", "missing.py:conv"], ["replay", "nothing"]])

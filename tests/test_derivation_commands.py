@@ -67,6 +67,7 @@ def test_bad_requests_are_refused_in_one_line(command: object, arguments: list[s
     result = CliRunner().invoke(command, arguments)  # type: ignore[arg-type]
     assert result.exit_code == 2
     assert len(result.output.strip().splitlines()) == 1
+    assert result.output.startswith("convverify: ")
     assert "Traceback" not in result.output
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from convverify import __version__
+from convverify.cli.options import refuse
 from convverify.theorem_ids import THEOREM_IDS
 
 
@@ -13,11 +14,7 @@ from convverify.theorem_ids import THEOREM_IDS
 def command(identifier: str) -> None:
     """Print a citation of a theorem: as text, and for BibTeX."""
     if identifier not in THEOREM_IDS:
-        click.echo(
-            f"convverify cite: no theorem is called {identifier!r}; there are {', '.join(THEOREM_IDS)}",
-            err=True,
-        )
-        raise SystemExit(2)
+        refuse(f"no theorem is called {identifier!r}; there are {', '.join(THEOREM_IDS)}")
     click.echo(text(identifier))
     click.echo()
     click.echo(bibtex(identifier))

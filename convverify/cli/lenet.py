@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from convverify.cli.options import refuse
+from convverify.cli.options import must_be_writable, refuse, writing
 from convverify.experiments import report
 from convverify.experiments.record import Record, Settings, Verdict
 
@@ -109,13 +109,11 @@ def command(
     settings = Settings(epochs, subset, _chosen(variants), device, seed, decay)
     folder = out or (rendered.parent if rendered else Path("reports/lenet"))
     earlier = _read(rendered) if rendered else None
-    _must_be_writable(folder)
+    must_be_writable("the report", folder)
     record = earlier or _train(settings, data)
     show(record)
-    try:
+    with writing("the report", folder):
         files = report.write(record, folder)
-    except OSError as error:
-        refuse(f"the report cannot be written to {folder}: {error.strerror}")
     click.echo(f"report: {', '.join(map(str, files))}")
     if not any(file.name == report.FIGURE for file in files):
         click.echo("no curves: they need matplotlib, which convverify[plot] brings", err=True)
@@ -186,14 +184,3 @@ def show(record: Record) -> None:
         console.print(sentence, style="red", highlight=False, markup=False)
     if record.interrupted:
         console.print(f"interrupted after {record.steps} steps", style="yellow", highlight=False)
-
-
-def _must_be_writable(folder: Path) -> None:
-    """Refuse before the work, not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        refuse(f"the report cannot be written to {folder}: {error.strerror}")

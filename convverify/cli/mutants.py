@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from convverify import __version__, kill_matrix
-from convverify.cli.options import refuse
+from convverify.cli.options import must_be_writable, refuse, writing
 from convverify.kill_matrix import Entry
 from convverify.report import mutants
 
@@ -53,6 +53,8 @@ def command(
             refuse(f"there is no mutant or control {name!r}; reports/mutants/report.md lists them")
     if write:
         _must_be_keepable(bool(names), budget, controls, fail_fast)
+        must_be_writable("the matrix", MATRIX.parent)
+        must_be_writable("its page", out)
     wanted = [name for name in names or known if controls or known[name] == "mutant"]
     found: dict[str, list[Entry]] = {"mutant": [], "control": []}
     interrupted = not _measure({name: known[name] for name in wanted}, found, budget, seed, jobs, fail_fast)
@@ -65,14 +67,21 @@ def command(
         matrix = kill_matrix.table(found["mutant"], found["control"], properties, budget, __version__)
         if names:
             matrix = kill_matrix.merged(_kept(), matrix, known)
-        MATRIX.write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        click.echo(f"wrote {MATRIX} and {mutants.write(out)}")
+        _keep(matrix, out)
     sys.exit(1 if kill_matrix.survivors(found["mutant"]) or kill_matrix.blamed(found["control"]) else 0)
 
 
 def _kept() -> dict[str, Any]:
     matrix: dict[str, Any] = json.loads(MATRIX.read_text(encoding="utf-8"))
     return matrix
+
+
+def _keep(matrix: dict[str, Any], folder: Path) -> None:
+    with writing("the matrix", MATRIX):
+        MATRIX.write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with writing("its page", folder):
+        page = mutants.write(folder)
+    click.echo(f"wrote {MATRIX} and {page}")
 
 
 def _must_be_keepable(a_part: bool, budget: str, controls: bool, fail_fast: bool) -> None:

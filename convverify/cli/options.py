@@ -1,18 +1,22 @@
-"""What the commands share: options, and how a request is refused."""
+"""What the commands share: options, how a request is refused, and how a place is known to be writable."""
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
-BUDGET = click.option(
-    "--budget", default="standard", show_default=True, type=click.Choice(("quick", "standard", "thorough")),
-    help="How much to spend: about 5 s, 30 s, 10 min.",
-)  # fmt: skip
 DEVICE = click.option(
     "--device", default="cpu", show_default=True, type=click.Choice(("cpu", "cuda", "auto")),
     help="Where to run; auto is all there are, and an absent device is reported as not run.",
+)  # fmt: skip
+BUDGET = click.option(
+    "--budget", default="standard", show_default=True, type=click.Choice(("quick", "standard", "thorough")),
+    help="How much to spend: about 5 s, 30 s, 10 min.",
 )  # fmt: skip
 
 
@@ -20,3 +24,27 @@ def refuse(message: str) -> NoReturn:
     """End with exit code 2 and one clear line on stderr."""
     click.echo(f"convverify: {' '.join(message.split())}", err=True)
     raise SystemExit(2)
+
+
+@contextlib.contextmanager
+def writing(what: str, place: Path) -> Iterator[None]:
+    """Inside, a place that cannot be written to is refused."""
+    try:
+        yield
+    except OSError as error:
+        refuse(f"{what} cannot be written to {place}: {error.strerror}")
+
+
+def must_be_writable(what: str, folder: Path) -> None:
+    """Refuse before the work, not after it, and leave nothing behind."""
+    with writing(what, folder), tempfile.TemporaryFile(dir=_nearest(folder.absolute())):
+        pass
+
+
+def _nearest(place: Path) -> Path:
+    """The place, or what is there above it and it would be made in."""
+    try:
+        place.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return _nearest(place.parent)
+    return place

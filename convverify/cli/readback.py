@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from convverify.cli.options import refuse
 from convverify.geometry import ConvGeometry, GeometryError
 
-WRONG, BAD_REQUEST = 1, 2
+WRONG = 1
 
 
 @click.command("readback")
@@ -29,8 +30,7 @@ def command(target: str, geometry: str, only_wrong: bool) -> None:
         operator = load(target)
         result = readback(operator, sizes)
     except (TargetError, ReadbackError) as error:
-        _refuse(str(error))
-        raise
+        refuse(str(error))
     for line in result.lines(only_wrong):
         click.echo(line)
     click.echo(f"{len(result.rows) - len(result.wrong)} of {len(result.rows)} elements are as defined")
@@ -43,8 +43,7 @@ def _geometry(text: str) -> ConvGeometry:
     try:
         return ConvGeometry.parse(text)
     except GeometryError as error:
-        _refuse(str(error))
-        raise
+        refuse(str(error))
 
 
 def _certificate(operator: object, geometry: ConvGeometry) -> str:
@@ -62,8 +61,3 @@ def _certificate(operator: object, geometry: ConvGeometry) -> str:
     if found is not None:
         return f"its graph, run on polynomials, differs: {found}"
     return "its graph is certified: bilinear, and equal to the definition and its derivatives as polynomials"
-
-
-def _refuse(message: str) -> None:
-    click.echo(f"convverify readback: {message}", err=True)
-    raise SystemExit(BAD_REQUEST)

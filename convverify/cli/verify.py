@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from convverify import report
-from convverify.cli.options import BUDGET, DEVICE, refuse
+from convverify.cli.options import BUDGET, DEVICE, must_be_writable, refuse, writing
 from convverify.isolation import Request, verify_isolated
 from convverify.results import Outcome, Result, Run
 from convverify.supervision import RequestError
@@ -60,14 +59,12 @@ def command(
     Exit code: 0 passed, 1 falsified or broken, 2 cannot be carried out, 3 inconclusive.
     """
     folder = out or Path("reports") / folder_name(target, shapes)
-    _must_be_writable(folder)
+    must_be_writable("the report", folder)
     request = Request(target, budget, device, seed, secret_seed, domain, properties, shapes, fail_fast, jobs=jobs)
     run = run_with_progress(request)
     show(run)
-    try:
+    with writing("the report", folder):
         files = report.write(run, folder)
-    except OSError as error:
-        refuse(f"the report cannot be written to {folder}: {error.strerror}")
     click.echo(f"report: {', '.join(map(str, files))}")
     sys.exit(run.exit_code)
 
@@ -155,10 +152,3 @@ def _show_reasons(run: Run) -> None:
             reasons.setdefault((result.outcome, result.reason), []).append(result.property)
     for (outcome, reason), names in reasons.items():
         click.echo(f"{outcome}: {', '.join(names)}\n    {reason}")
-
-
-def _must_be_writable(folder: Path) -> None:
-    """Refuse before the work, not after it, and leave nothing behind."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        refuse(f"the report cannot be written to {folder}: {there} is not a folder that can be written to")
