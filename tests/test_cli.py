@@ -258,7 +258,14 @@ def test_target_file_that_cannot_be_used_exits_2_with_one_line(text: str, messag
 
 @pytest.mark.parametrize(
     "arguments",
-    [["verify", "--budget", "huge"], ["verify", "--device", "tpu"], ["verify", "--seed", "x"], ["nothing"], ["replay"]],
+    [
+        ["verify", "--budget", "huge"],
+        ["verify", "--device", "tpu"],
+        ["verify", "--seed", "x"],
+        ["mutants", "--jobs", "0"],
+        ["nothing"],
+        ["replay"],
+    ],
 )
 def test_wrong_usage_exits_2_without_a_traceback(arguments: list[str]):
     result = convverify(*arguments)
@@ -377,6 +384,11 @@ def test_mutants_puts_a_row_into_the_matrix(monkeypatch, tmp_path):
 
 def test_mutants_refuses_a_name_that_it_does_not_know():
     assert_refused(convverify("mutants", "kernel_floppy"), "there is no mutant or control 'kernel_floppy'")
+
+
+def test_mutants_refuses_to_verify_nothing():
+    asked = ("loop_over_taps", "unfold_and_matmul", "--no-controls")
+    assert_refused(convverify("mutants", *asked), "nothing to verify: loop_over_taps, unfold_and_matmul are controls")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ MATRIX = Path(__file__).parent.parent / "mutants" / "kill_matrix.json"
 @click.argument("names", nargs=-1)
 @click.option("--budget", default="quick", show_default=True, type=click.Choice(("quick", "standard", "thorough")))
 @click.option("--seed", default=0, show_default=True, help="Both halves of the seeds.")
-@click.option("--jobs", default=2, show_default=True, help="Processes at once.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(min=1), help="Processes at once.")
 @click.option("--controls/--no-controls", default=True, help="Whether the controls are verified, too.")
 @click.option("--fail-fast", is_flag=True, help="Only the first property that catches one, which is faster.")
 @click.option("--write", is_flag=True, help="Keep what is measured in the package's matrix, and publish its page.")
@@ -51,13 +51,15 @@ def command(
     for name in names:
         if name not in known:
             refuse(f"there is no mutant or control {name!r}; reports/mutants/report.md lists them")
+    wanted = {name: known[name] for name in names or known if controls or known[name] == "mutant"}
+    if not wanted:
+        refuse(f"--no-controls leaves nothing to verify: {', '.join(names)} are controls")
     if write:
         _must_be_keepable(bool(names), budget, controls, fail_fast)
         must_be_writable("the matrix", MATRIX.parent)
         must_be_writable("its page", out)
-    wanted = [name for name in names or known if controls or known[name] == "mutant"]
     found: dict[str, list[Entry]] = {"mutant": [], "control": []}
-    interrupted = not _measure({name: known[name] for name in wanted}, found, budget, seed, jobs, fail_fast)
+    interrupted = not _measure(wanted, found, budget, seed, jobs, fail_fast)
     properties = [prop.name for prop in CATALOGUE]
     _show(found["mutant"], found["control"], [] if names or fail_fast or interrupted else properties)
     if interrupted:
