@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from convverify.budget import BUDGETS
+
 if TYPE_CHECKING:
     from convverify.results import Result
 
@@ -20,7 +22,7 @@ _OPTIONS: dict[str, Any] = {"budget": "quick", "seed": 0, "device": "cpu"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options for all tests made by `parametrize_with_properties`."""
     group = parser.getgroup("convverify", "verification of convolution operators")
-    group.addoption("--convverify-budget", choices=("quick", "standard", "thorough"), default="quick",
+    group.addoption("--convverify-budget", choices=tuple(BUDGETS), default="quick",
                     help="how much each property's test may spend (default: quick)")  # fmt: skip
     group.addoption("--convverify-seed", type=int, default=0, help="the public half of the seeds (default: 0)")
     group.addoption("--convverify-device", choices=("cpu", "cuda"), default="cpu",

@@ -46,7 +46,7 @@ def verify(
             `autograd.Function` class, a module class with the constructor of `nn.Conv2d`, or a target text
             such as `pkg.mod:attribute`.
         budget: quick, standard or thorough.
-        device: cpu, cuda, or auto for all there are. A device that is absent is not run.
+        device: cpu, cuda, or auto for both. One that is absent is not run.
         seed: the public half of the seeds; the other half is secret until the run is over.
         domain: what the operator claims to support, such as `square, stride=1, groups=1`.
         name: what the report calls the operator.

@@ -13,13 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 from test_isolation import operator_file
 
-from convverify import kill_matrix
+from convverify import domain, kill_matrix
+from convverify.budget import BUDGETS
 from convverify.cli import COMMANDS, main
 from convverify.cli import mutants as mutants_command
 from convverify.cli.options import must_be_writable, writing
 from convverify.cli.verify import folder_name
 from convverify.kill_matrix import Entry
 from convverify.results import Outcome, Run
+from convverify.shapes import SHAPES
 
 ONE = ("--budget", "quick", "--property", "forward_equals_torch")
 SHORT = ("--budget", "quick", "--property", "zero_steps_are_refused")
@@ -212,6 +214,13 @@ def test_every_command_has_help(command: str):
     result = convverify(command, "--help")
     assert result.exit_code == 0
     assert result.stdout.startswith(f"Usage: main {command}")
+
+
+def test_help_tells_every_word_of_a_domain_and_every_choice():
+    text = convverify("verify", "--help").stdout
+    lines = [line.strip() for line in text.splitlines()]
+    assert all(any(line.startswith(f"{word}  ") for line in lines) for word in domain._WORDS)
+    assert all(name in text for name in (*domain._SIZES, *SHAPES, *BUDGETS) if name != "kernel_size")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from convverify import __version__, kill_matrix
-from convverify.cli.options import must_be_writable, refuse, writing
+from convverify.cli.options import budget_option, must_be_writable, refuse, writing
 from convverify.kill_matrix import Entry
 from convverify.report import mutants
 
@@ -21,7 +21,7 @@ MATRIX = Path(__file__).parent.parent / "mutants" / "kill_matrix.json"
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--budget", default="quick", show_default=True, type=click.Choice(("quick", "standard", "thorough")))
+@budget_option(default="quick")
 @click.option("--seed", default=0, show_default=True, help="Both halves of the seeds.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(min=1), help="Processes at once.")
 @click.option("--controls/--no-controls", default=True, help="Whether the controls are verified, too.")

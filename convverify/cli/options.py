@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import NoReturn
 
 import click
 
+from convverify.budget import BUDGETS
+
 DEVICE = click.option(
     "--device", default="cpu", show_default=True, type=click.Choice(("cpu", "cuda", "auto")),
-    help="Where to run; auto is all there are, and an absent device is reported as not run.",
+    help="Where to run; auto: cpu and cuda. One that is absent is reported as not run.",
 )  # fmt: skip
-BUDGET = click.option(
-    "--budget", default="standard", show_default=True, type=click.Choice(("quick", "standard", "thorough")),
-    help="How much to spend: about 5 s, 30 s, 10 min.",
+budget_option = functools.partial(
+    click.option, "--budget", show_default=True, type=click.Choice(tuple(BUDGETS)),
+    help=f"How long to search: {', '.join(f'{b.name} {b.seconds:g} s' for b in BUDGETS.values())}; loading adds to it.",
 )  # fmt: skip
 
 

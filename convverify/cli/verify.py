@@ -12,9 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from convverify import report
-from convverify.cli.options import BUDGET, DEVICE, must_be_writable, refuse, writing
+from convverify.cli.options import DEVICE, budget_option, must_be_writable, refuse, writing
 from convverify.isolation import Request, verify_isolated
 from convverify.results import Outcome, Result, Run
+from convverify.shapes import SHAPES
 from convverify.supervision import RequestError
 
 MOST_SHOWN = 3
@@ -23,17 +24,32 @@ COLOURS = {
     Outcome.PASSED: "green", Outcome.FALSIFIED: "bold red", Outcome.ERRORED: "bold red",
     Outcome.INEXACT: "yellow", Outcome.KNOWN_FAILURE: "yellow", Outcome.INCONCLUSIVE: "yellow",
 }  # fmt: skip
+DOMAIN = """\b
+A domain is what the operator claims, with commas between:
+  stride=1|2, kernel<=7  sizes compared with integers: batch, in_channels, out_channels,
+                         groups, input_size, kernel, stride, padding, dilation
+  dtype=float32|float64  these dtypes only
+  square                 image, kernel and options are the same along both axes
+  isotropic              options are the same along both axes, and given as one number
+  pairs                  options are given as pairs, never as one number
+  bias                   there is always a bias
+  no bias                there is never one
+  contiguous             operands lie in memory one element after another
+  finite                 no NaN and no infinity is among the operands: these may spread
+"""
 
 
-@click.command()
+@click.command(epilog=DOMAIN)
 @click.argument("target", default=SHIPPED)
-@BUDGET
+@budget_option(default="standard")
 @DEVICE
-@click.option("--seed", default=0, show_default=True, help="The public half of the seeds.")
+@click.option("--seed", default=0, show_default=True,
+              help="The public half of the seeds. A second, secret seed is drawn, and printed in the report, so that "
+              "no operator can be tuned to the cases.")  # fmt: skip
 @click.option("--secret-seed", type=int, help="Repeat a run with the secret seed that its report names.")
-@click.option("--domain", default="", help="What the operator claims, such as 'square, stride=1, groups=1'.")
+@click.option("--domain", default="", help="What the operator claims, such as 'square, stride=1, groups=1'; see below.")
 @click.option("--property", "properties", multiple=True, help="Check only this property; may be repeated.")
-@click.option("--shapes", default="", help="Check the layers of a network instead of drawn cases: lenet, resnet50.")
+@click.option("--shapes", default="", help=f"Check a network's layers instead of drawn cases: {', '.join(SHAPES)}.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first property that is falsified.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes that share the work.  [default: one a core, at most 2]")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the report goes  [default: reports/<name>]")
@@ -52,11 +68,12 @@ def command(
     convverify verify torch.nn.functional:conv2d --budget quick
     convverify verify my_ops.py:conv --domain 'square, stride=1|2, groups=1'
 
-    A domain is what the operator claims: comparisons of batch, in_channels, out_channels, groups, input_size, kernel,
-    stride, padding and dilation with integers, 'dtype=float32|bfloat16', and words: square, isotropic (options are
-    numbers), pairs (they are not), bias (always), no bias, contiguous, finite (NaN may spread).
-
-    Exit code: 0 passed, 1 falsified or broken, 2 cannot be carried out, 3 inconclusive.
+    \b
+    Exit code:
+      0  passed
+      1  falsified, or broken on a case that it should support
+      2  cannot be carried out
+      3  inconclusive
     """
     folder = out or Path("reports") / folder_name(target, shapes)
     must_be_writable("the report", folder)
