@@ -289,8 +289,8 @@ def test_wrong_usage_exits_2_without_a_traceback(arguments: list[str]):
         (("verify", "--out"), "the report"),
         (("lenet", "--out"), "the report"),
         (("mutants", "--write", "--out"), "its page"),
-        (("prove", "--output"), "the proofs"),
-        (("graph", "article", "--output"), "the graph"),
+        (("prove", "--out"), "the proofs"),
+        (("graph", "article", "--out"), "the graph"),
     ],
 )
 def test_unwritable_place_is_refused_before_any_work(arguments: tuple[str, ...], what: str, tmp_path: Path):
@@ -306,7 +306,7 @@ def test_unwritable_place_is_refused_before_any_work(arguments: tuple[str, ...],
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which even root makes nothing")
 def test_a_folder_that_only_seems_writable_is_refused():
-    assert_refused(convverify("prove", "GB-1", "--output", "/proc/proofs"), "cannot be written to /proc/proofs: ")
+    assert_refused(convverify("prove", "GB-1", "--out", "/proc/proofs"), "cannot be written to /proc/proofs: ")
 
 
 def test_a_place_that_is_not_there_yet_is_writable_and_left_alone(tmp_path: Path):
@@ -322,8 +322,10 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path):
 
 
 def test_a_graph_is_written_into_a_folder_of_its_own(tmp_path: Path):
-    assert convverify("graph", "article", "--output", str(tmp_path / "new" / "x.dot")).exit_code == 0
-    assert (tmp_path / "new" / "x.dot").read_text(encoding="utf-8").startswith("digraph {")
+    for option in ("--out", "--output"):  # as it was called first
+        file = tmp_path / option / "x.dot"
+        assert convverify("graph", "article", option, str(file)).exit_code == 0
+        assert file.read_text(encoding="utf-8").startswith("digraph {")
 
 
 @pytest.mark.parametrize("arguments", [["verify", "missing.py:conv"], ["replay", "nothing"]])

@@ -17,7 +17,7 @@ SMALL = "n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1"
 @click.command("graph")
 @click.argument("target")
 @click.argument("geometry", default=SMALL)
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
+@click.option("--out", "--output", "output", type=click.Path(path_type=Path, dir_okay=False),
               help="Write here; a name that ends in .svg needs Graphviz's `dot`.")  # fmt: skip
 def command(target: str, geometry: str, output: Path | None) -> None:
     """Draw the graph that autograd records for TARGET, in Graphviz's language or as SVG.

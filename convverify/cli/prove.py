@@ -26,11 +26,11 @@ FAILED = 1
 @click.command("prove")
 @click.argument("identifiers", metavar="[ID]...", nargs=-1)
 @click.option("--check", "compare", is_flag=True, help="Write nothing; fail where a published page differs.")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=Path("proofs"),
+@click.option("--out", "--output", "output", type=click.Path(path_type=Path, file_okay=False), default=Path("proofs"),
               show_default=True, help="The folder of the published proofs.")  # fmt: skip
 @click.option("--solver", "wanted", type=click.Choice([*SOLVERS, "none"]), multiple=True,
               help="Use only this SMT solver (may be repeated); 'none' uses none.")  # fmt: skip
-@click.option("--coq", is_flag=True, help="Have Coq check the scripts under <output>/coq too.")
+@click.option("--coq", is_flag=True, help="Have Coq check the scripts under <out>/coq too.")
 def command(identifiers: tuple[str, ...], compare: bool, output: Path, wanted: tuple[str, ...], coq: bool) -> None:
     """Check the theorems (all, or those named), refute their wrong variants, and publish the proofs.
 
