@@ -98,13 +98,18 @@ def command(
 
     Ctrl-C ends it and writes the report of what was measured so far.
 
-    On all images torch and each variant train in four other bases, too: rounding alone moves the accuracy of a
-    single run by tenths of a point, so that the mean of five is judged.
+    Rounding alone moves the accuracy of one training by tenths of a point. A run on all images therefore trains torch
+    and each variant four times more, each time with the channels renumbered and the images turned, which changes
+    nothing but rounding. Judged is the mean difference of the five pairs, together with its uncertainty (99 %).
 
-    Exit code: 0 all agree with nn.Conv2d, 1 at equal weights a loss or gradient leaves its bound, or the accuracy
-    of a full run differs by more than 0.2 points and what the mean may be off, 2 cannot be carried out,
-    3 interrupted or inconclusive: only the losses of the separate trainings leave their bound, or an accuracy
-    differs by more than 0.2 points and no more than that.
+    \b
+    Exit code:
+      0  all variants agree with nn.Conv2d
+      1  one does not: at the same weights a loss or gradient is outside the bound that torch's own
+         rounding gives, or the mean accuracy differs by more than 0.2 points plus its uncertainty
+      2  cannot be carried out
+      3  interrupted, or inconclusive: only the losses of the separate trainings are outside their
+         bound, or the mean accuracy differs by more than 0.2 points, but not plus its uncertainty
     """
     settings = Settings(epochs, subset, _chosen(variants), device, seed, decay)
     folder = out or (rendered.parent if rendered else Path("reports/lenet"))
@@ -112,11 +117,7 @@ def command(
     must_be_writable("the report", folder)
     record = earlier or _train(settings, data)
     show(record)
-    with writing("the report", folder):
-        files = report.write(record, folder)
-    click.echo(f"report: {', '.join(map(str, files))}")
-    if not any(file.name == report.FIGURE for file in files):
-        click.echo("no curves: they need matplotlib, which convverify[plot] brings", err=True)
+    _write(record, folder)
     sys.exit(EXIT_CODES[record.verdict])
 
 
@@ -149,6 +150,14 @@ def _train(settings: Settings, folder: Path | None) -> Record:
         refuse("interrupted before the first step was over")
     except torch.OutOfMemoryError as error:
         refuse(f"--device {settings.device} has too little memory for these variants: {error}")
+
+
+def _write(record: Record, folder: Path) -> None:
+    with writing("the report", folder):
+        files = report.write(record, folder)
+    click.echo(f"report: {', '.join(map(str, files))}")
+    if not any(file.name == report.FIGURE for file in files):
+        click.echo("no curves: they need matplotlib, which convverify[plot] brings", err=True)
 
 
 def _shown_on(bar: Progress) -> Callable[[str, int, int], None]:
