@@ -94,13 +94,13 @@ def test_folder_name_is_one_plain_folder(target: str, name: str):
 
 def test_wrong_operator_exits_1_with_case_both_sides_and_script(tmp_path: Path):
     target = operator_file(tmp_path, "weight = weight.flip(-1)")
-    result, run = verify(tmp_path, target, *ONE)
+    result, run = verify(tmp_path, target, *ONE, "--domain", "no bias")
     assert result.exit_code == 1
     assert run.outcome is Outcome.FALSIFIED
     example = run.results[0].counterexample
     assert example is not None
     assert example.line in result.stdout
-    assert f"convverify replay '{example.line}' TARGET" in result.stdout
+    assert f"convverify replay '{example.line}' {target} --domain 'no bias'" in result.stdout.splitlines()
     assert re.search(r"expected +actual", result.stdout)
     assert "import torch" in result.stdout
     script = tmp_path / "script.py"

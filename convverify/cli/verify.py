@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def show(run: Run) -> None:
     _show_reasons(run)
     failures = [result for result in run.results if result.counterexample]
     for place, result in enumerate(failures[:MOST_SHOWN]):
-        show_counterexample(console, result, with_script=place == 0)
+        show_counterexample(console, run, result, with_script=place == 0)
     if len(failures) > MOST_SHOWN:
         console.print(f"... and {len(failures) - MOST_SHOWN} more counterexamples in the report")
     counts = ", ".join(f"{n} {outcome}" for outcome in Outcome if (n := sum(r.outcome is outcome for r in run.results)))
@@ -132,8 +133,8 @@ def show(run: Run) -> None:
         click.echo(f"not run on {device}: {why}", err=True)
 
 
-def show_counterexample(console: Console, result: Result, with_script: bool) -> None:
-    """One failure: the case, both values side by side, the script."""
+def show_counterexample(console: Console, run: Run, result: Result, with_script: bool) -> None:
+    """One failure: the case, both values side by side, how to check it again, the script."""
     example = result.counterexample
     assert example is not None
     console.rule(f"[red]{result.property}[/]")
@@ -149,7 +150,8 @@ def show_counterexample(console: Console, result: Result, with_script: bool) -> 
         console.print(example.readback, highlight=False, markup=False)
     if not example.reproducible:
         console.print("It did not fail again on the same case.", style="yellow")
-    click.echo(f"\nconvverify replay '{example.line}' TARGET\n")
+    again = ["convverify", "replay", example.line, run.operator, *(["--domain", run.domain] if run.domain else [])]
+    click.echo(f"\n{shlex.join(again)}\n")
     if example.script and with_script:
         click.echo(example.script)
 
