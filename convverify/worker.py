@@ -112,14 +112,8 @@ def _single_threaded() -> bool:
 
 def _arguments(request: dict[str, Any]) -> dict[str, Any]:
     """The request in terms of `plan_of`."""
-    from convverify import shapes  # noqa: PLC0415
-
-    names = ("budget", "device", "seed", "secret_seed", "domain", "properties", "fail_fast", "case", "jobs")
-    return {
-        "operator": request["target"],
-        "shapes": shapes.named(request["shapes"]) if request["shapes"] else (),
-        **{name: request[name] for name in names},
-    }
+    names = ("budget", "device", "seed", "secret_seed", "domain", "properties", "shapes", "fail_fast", "case", "jobs")
+    return {"operator": request["target"], **{name: request[name] for name in names}}
 
 
 def _execute(plan: Any, turns: Iterable[int], send: Any) -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from test_isolation import operator_file
 
@@ -134,6 +135,14 @@ def test_replay_of_an_unsupported_case_is_inconclusive(tmp_path: Path):
     assert "not today" in result.stdout
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_replay_on_an_absent_device_is_not_run():
+    result = convverify("replay", CASE.replace(" cpu", " cuda"))
+    assert result.exit_code == 3
+    assert "1 not run" in result.stdout
+    assert "not run on cuda: there is no cuda device here" in result.stderr
+
+
 def test_unsupported_operator_exits_3(tmp_path: Path):
     result, run = verify(tmp_path, operator_file(tmp_path, "raise NotImplementedError('not today')"), *ONE)
     assert result.exit_code == 3
@@ -240,6 +249,8 @@ def test_help_tells_every_word_of_a_domain_and_every_choice():
         (["replay", CASE.replace("k2x2", "k9x9")], "the kernel reaches over 9 elements of axis 0"),
         (["replay", CASE.replace("torch", "tarch")], "there is no property 'forward_equals_tarch'; did you mean"),
         (["replay", CASE.replace("layout=contiguous", "layout=input:odd")], "'odd' is neither a layout"),
+        (["replay", CASE.replace(" cpu", " tpu")], "device 'tpu' is not one of cpu, cuda"),
+        (["replay", CASE.replace("i5x2 k2x2 s1x1 p0x0 d1x1", "i5 k2 s1 p0 d1")], "input_size=(5,) must have 2 entries"),
     ],
 )
 def test_bad_request_exits_2_with_one_line(arguments: list[str], message: str, tmp_path: Path):
