@@ -29,6 +29,7 @@ DOMAIN = """\b
 A domain is what the operator claims, with commas between:
   stride=1|2, kernel<=7  sizes compared with integers: batch, in_channels, out_channels,
                          groups, input_size, kernel, stride, padding, dilation
+  stride!=1|2            neither of these
   dtype=float32|float64  these dtypes only
   square                 image, kernel and options are the same along both axes
   isotropic              options are the same along both axes, and given as one number
