@@ -129,6 +129,23 @@ def test_readback_of_right_and_wrong_operators(tmp_path: Path) -> None:
     assert "its graph, run on polynomials, differs" in wrong.output
 
 
+@pytest.mark.parametrize(
+    ("body", "geometry", "why"),
+    [
+        ("raise KeyError('x')", SMALL, "nothing could be read back: it raised OperatorError: KeyError: 'x'"),
+        ("return x", SMALL, "nothing could be read back: has shape"),
+        ("return conv2d(x, k)", "n1 c1->1 i3 k2 s1 p0 d1 g1", "on input_size=(3,); conv2d has two axes): it"),
+    ],
+)
+def test_readback_of_nothing_says_so_and_why(body: str, geometry: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"from convverify import conv2d\ndef mine(x, k):\n    {body}\n", encoding="utf-8")
+    nothing = CliRunner().invoke(readback.command, [f"{tmp_path / 'mine.py'}:mine", geometry])
+    assert nothing.exit_code == 1
+    assert why in nothing.output
+    assert "0 of 0" not in nothing.output
+    assert len(nothing.output.splitlines()) == 1
+
+
 def test_graph_of_the_article_and_of_an_operator(tmp_path: Path) -> None:
     assert CliRunner().invoke(graph.command, ["article"]).output.startswith("digraph {")
     target = tmp_path / "graph.dot"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from convverify.cli.options import refuse
 from convverify.geometry import ConvGeometry, GeometryError
+
+if TYPE_CHECKING:
+    from convverify.derivation.readback import Readback
 
 WRONG = 1
 
@@ -19,7 +24,7 @@ def command(target: str, geometry: str, only_wrong: bool) -> None:
 
     TARGET is module:attribute or file.py:attribute; GEOMETRY is one line such as
     'n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1'. Exit code 0: all as defined. 1: something
-    differs. 2: a bad request.
+    differs, or nothing could be read back. 2: a bad request.
     """
     sizes = _geometry(geometry)
     from convverify.derivation.readback import ReadbackError, readback  # noqa: PLC0415  imports torch
@@ -31,6 +36,9 @@ def command(target: str, geometry: str, only_wrong: bool) -> None:
         result = readback(operator, sizes)
     except (TargetError, ReadbackError) as error:
         refuse(str(error))
+    if result.notes and not result.rows:
+        click.echo(_why_nothing(result))
+        raise SystemExit(WRONG)
     for line in result.lines(only_wrong):
         click.echo(line)
     click.echo(f"{len(result.rows) - len(result.wrong)} of {len(result.rows)} elements are as defined")
@@ -44,6 +52,14 @@ def _geometry(text: str) -> ConvGeometry:
         return ConvGeometry.parse(text)
     except GeometryError as error:
         refuse(str(error))
+
+
+def _why_nothing(result: Readback) -> str:
+    """Every part has failed: the reasons, each once."""
+    reasons = dict.fromkeys(note.partition(": ")[2] for note in result.notes)
+    size = result.geometry.input_size
+    axes = "" if len(size) == 2 else f" (on input_size={size}; conv2d has two axes)"
+    return f"nothing could be read back{axes}: {'; '.join(reasons)}"
 
 
 def _certificate(operator: object, geometry: ConvGeometry) -> str:
