@@ -27,9 +27,18 @@ COLOURS = {
 }
 EXIT_CODES = {Verdict.AGREE: 0, Verdict.DISAGREE: 1, Verdict.INCONCLUSIVE: 3, Verdict.INTERRUPTED: 3}
 VARIANTS = tuple(report.LAYERS)
+EXITS = """\b
+Exit code:
+  0  all variants agree with nn.Conv2d
+  1  one does not: at the same weights a loss or gradient is outside the bound that torch's own
+     rounding gives, or the mean accuracy differs by more than 0.2 points plus its uncertainty
+  2  cannot be carried out
+  3  interrupted, or inconclusive: only the losses of the separate trainings are outside their
+     bound, or the mean accuracy differs by more than 0.2 points, but not plus its uncertainty
+"""
 
 
-@click.command()
+@click.command(epilog=EXITS)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -101,15 +110,6 @@ def command(
     Rounding alone moves the accuracy of one training by tenths of a point. A run on all images therefore trains torch
     and each variant four times more, each time with the channels renumbered and the images turned, which changes
     nothing but rounding. Judged is the mean difference of the five pairs, together with its uncertainty (99 %).
-
-    \b
-    Exit code:
-      0  all variants agree with nn.Conv2d
-      1  one does not: at the same weights a loss or gradient is outside the bound that torch's own
-         rounding gives, or the mean accuracy differs by more than 0.2 points plus its uncertainty
-      2  cannot be carried out
-      3  interrupted, or inconclusive: only the losses of the separate trainings are outside their
-         bound, or the mean accuracy differs by more than 0.2 points, but not plus its uncertainty
     """
     settings = Settings(epochs, subset, _chosen(variants), device, seed, decay)
     folder = out or (rendered.parent if rendered else Path("reports/lenet"))

@@ -55,9 +55,7 @@ def command(
     if not wanted:
         refuse(f"--no-controls leaves nothing to verify: {', '.join(names)} are controls")
     if write:
-        _must_be_keepable(bool(names), budget, controls, fail_fast)
-        must_be_writable("the matrix", MATRIX.parent)
-        must_be_writable("its page", out)
+        _must_be_keepable(bool(names), budget, controls, fail_fast, out)
     found: dict[str, list[Entry]] = {"mutant": [], "control": []}
     interrupted = not _measure(wanted, found, budget, seed, jobs, fail_fast)
     properties = [prop.name for prop in CATALOGUE]
@@ -86,12 +84,14 @@ def _keep(matrix: dict[str, Any], folder: Path) -> None:
     click.echo(f"wrote {MATRIX} and {page}")
 
 
-def _must_be_keepable(a_part: bool, budget: str, controls: bool, fail_fast: bool) -> None:
-    """Refuse what would leave something out of the matrix, or mix budgets in it."""
+def _must_be_keepable(a_part: bool, budget: str, controls: bool, fail_fast: bool, out: Path) -> None:
+    """Refuse what would leave something out of the matrix, mix budgets in it, or not be written in the end."""
     if fail_fast or not (a_part or controls):
         refuse("--write keeps all that catches a mutant, and controls with the mutants: leave nothing out")
     if a_part and budget != (kept := _kept()["budget"]):
         refuse(f"--write puts rows into a matrix of the {kept} budget, not of {budget}: name none to write it anew")
+    must_be_writable("the matrix", MATRIX.parent)
+    must_be_writable("its page", out)
 
 
 def _measure(
