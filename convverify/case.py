@@ -21,9 +21,12 @@ from convverify.layouts import LAYOUTS, lay_out
 from convverify.values import DISTRIBUTIONS
 
 ROLES = ("input", "weight", "bias", "grad_output")
+DEVICES = ("cpu", "cuda")
 DTYPES = (
     "float64", "float32", "float16", "bfloat16", "complex128", "complex64", "int64", "int32", "int16",
 )  # fmt: skip
+
+_KNOWN = {"dtype": DTYPES, "values": tuple(DISTRIBUTIONS), "device": DEVICES}
 
 KEPT_DRAWS, KEPT_ELEMENTS = 64, 2**14  # at most 16 MiB in all
 
@@ -34,7 +37,7 @@ _TEXT = re.compile(
 
 
 class CaseError(ValueError):
-    """A line that is no case."""
+    """A line that is no case, or what no case can have."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class ConvCase:
     values: str = "integers"
     scale: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
 
     def __str__(self) -> str:
         bias = " bias" if self.bias else ""
@@ -76,29 +82,19 @@ class ConvCase:
                 "layout=contiguous values=integers seed=0'"
             )
         part = match.groupdict()
-        for name, known in (("dtype", DTYPES), ("values", tuple(DISTRIBUTIONS))):
-            if part[name] not in known:
-                raise CaseError(f"{name} {part[name]!r} is not one of {', '.join(known)}")
         try:
             geometry = ConvGeometry.parse(part["geometry"])
         except GeometryError as error:
             raise CaseError(str(error)) from None
-        case = cls(
+        return cls(
             geometry, bool(part["bias"]), part["dtype"], part["device"], part["layout"], part["values"],
             int(part["scale"] or 0), int(part["seed"]),
         )  # fmt: skip
-        unknown = sorted(set(case.layouts.values()) - set(LAYOUTS) | set(case.layouts) - set(ROLES))
-        if unknown:
-            raise CaseError(f"layout {part['layout']!r}: {unknown[0]!r} is neither a layout nor an operand")
-        return case
 
     @property
     def layouts(self) -> dict[str, str]:
         """The layout of each operand that is not contiguous."""
-        if self.layout == "contiguous":
-            return {}
-        parts = (part.partition(":") for part in self.layout.split(","))
-        return {role: layout for role, _, layout in parts}
+        return dict(_layouts(self.layout))
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -130,6 +126,43 @@ class ConvCase:
 
     def with_geometry(self, **sizes: object) -> ConvCase:
         return replace(self, geometry=replace(self.geometry, **sizes))  # type: ignore[arg-type]
+
+
+def _check(case: ConvCase) -> None:
+    if not isinstance(case.geometry, ConvGeometry):
+        raise CaseError(f"geometry={case.geometry!r} must be a ConvGeometry")
+    if not isinstance(case.bias, bool):
+        raise CaseError(f"bias={case.bias!r} must be True or False")
+    for name, known in _KNOWN.items():
+        if getattr(case, name) not in known:
+            raise CaseError(f"{name} {getattr(case, name)!r} is not one of {', '.join(known)}")
+    if not isinstance(case.layout, str):
+        raise CaseError(f"layout={case.layout!r} must be a text such as 'input:channels_last'")
+    _layouts(case.layout)
+    for name in ("scale", "seed"):
+        if not hasattr(getattr(case, name), "__index__"):
+            raise CaseError(f"{name}={getattr(case, name)!r} must be an integer")
+    if case.seed < 0:
+        raise CaseError(f"seed={case.seed} must be at least 0")
+
+
+@functools.lru_cache(maxsize=4096)
+def _layouts(text: str) -> tuple[tuple[str, str], ...]:
+    """Operands and their layouts, from the text form."""
+    if text == "contiguous":
+        return ()
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        role, colon, layout = part.partition(":")
+        if not colon:
+            raise CaseError(f"layout {text!r}: {part!r} must be an operand and its layout, such as input:channels_last")
+        for word, known in ((role, ROLES), (layout, LAYOUTS)):
+            if word not in known:
+                raise CaseError(f"layout {text!r}: {word!r} is neither a layout nor an operand")
+        if role in found:
+            raise CaseError(f"layout {text!r} names {role} twice")
+        found[role] = layout
+    return tuple(found.items())
 
 
 def layout_text(layout_of: Mapping[str, str]) -> str:

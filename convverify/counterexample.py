@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +15,7 @@ from convverify.case import ConvCase, Operands
 from convverify.examine import Finding
 from convverify.properties.base import Property
 from convverify.results import Counterexample
-from convverify.target import Target
+from convverify.target import Target, name_of
 
 MOST_ELEMENTS = 1500
 
@@ -49,7 +53,7 @@ def script(op: Target, case: ConvCase, prop: Property) -> str:
         return ""
     tensors = {"input": operands.input, "weight": operands.weight, "bias": operands.bias,
                "grad_output": operands.grad_output}  # fmt: skip
-    lines = [f"# {prop.name}: {prop.statement}", f"# {case}", "import torch", *_import(op.name), ""]
+    lines = [f"# {prop.name}: {prop.statement}", f"# {case}", "import torch", *_import(op), ""]
     lines += [f"{name} = {_literal(tensor)}" for name, tensor in tensors.items()]
     names = [name for name in ("input", "weight", "bias") if tensors[name] is not None]
     given = (*("input", "weight", "bias"), *map(repr, (g.stride, g.padding, g.dilation, g.groups)))
@@ -69,19 +73,26 @@ def script(op: Target, case: ConvCase, prop: Property) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _import(name: str) -> list[str]:
+def _import(op: Target) -> list[str]:
+    """How the script comes by the operator: by name, or from the reader."""
+    names = (op.name, name_of(op.operator))
+    place, _, attribute = next((name for name in names if _leads_to(name, op.operator)), "").rpartition(":")
+    first, *rest = attribute.split(".")
+    if not place:
+        found = ["operator = ...  # put your operator here"]
+    elif place.endswith(".py"):
+        found = ["import runpy", "operator = " + ".".join([f"runpy.run_path({place!r})[{first!r}]", *rest])]
+    else:
+        found = [f"from {place} import {first}", f"operator = {attribute}"]
+    return [*found, "operator = getattr(operator, 'apply', operator)  # an autograd.Function class is called by apply"]
+
+
+def _leads_to(name: str, operator: object) -> bool:
+    """Whether the name, looked up in what this process has loaded, is the operator's; no script has our `__main__`."""
     place, _, attribute = name.rpartition(":")
-    if place.endswith(".py"):
-        return ["import runpy", f"operator = runpy.run_path({place!r})[{attribute!r}]", *_apply(attribute)]
-    return [
-        f"from {place or '__main__'} import {attribute.split('.')[0]}",
-        f"operator = {attribute}",
-        *_apply(attribute),
-    ]
-
-
-def _apply(attribute: str) -> list[str]:
-    return ["operator = getattr(operator, 'apply', operator)  # an autograd.Function class is called by apply"]
+    module = sys.modules.get(Path(place).stem if place.endswith(".py") else place)
+    found = functools.reduce(lambda owner, part: getattr(owner, part, None), attribute.split("."), module)
+    return place != "__main__" and (found is operator or (inspect.ismethod(found) and found == operator))
 
 
 def _literal(tensor: Tensor | None) -> str:

@@ -31,7 +31,7 @@ class DomainError(ValueError):
 
 @dataclass(frozen=True)
 class Constraint:
-    """`name` compared with any of `values`; a size of several entries satisfies it in every entry."""
+    """`name` compared with any of `values`, or unlike all; a size of several entries satisfies it in every entry."""
 
     name: str
     comparison: str
@@ -44,7 +44,8 @@ class Constraint:
         return all(map(self.allows_entry, size if isinstance(size, tuple) else (size,)))
 
     def allows_entry(self, entry: int) -> bool:
-        return any(_COMPARISONS[self.comparison](entry, value) for value in self.values)
+        enough = all if self.comparison == "!=" else any
+        return enough(_COMPARISONS[self.comparison](entry, value) for value in self.values)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Domain:
         """Read a domain.
 
         Raises:
-            DomainError: a part is neither a word nor a comparison of a known size.
+            DomainError: a part is neither a word nor a comparison of a known size, or contradicts another.
         """
         words: set[str] = set()
         constraints: list[Constraint] = []
@@ -70,9 +71,12 @@ class Domain:
             if part in _WORDS:
                 words.add(part)
             elif part.startswith("dtype="):
+                if dtypes:
+                    raise DomainError(f"domain {text!r} names dtypes twice; dtype=float32|bfloat16 names several")
                 dtypes = _dtypes(part.removeprefix("dtype="))
             else:
                 constraints.append(_constraint(part))
+        _check(text, words, constraints)
         return cls(text, frozenset(words), tuple(constraints), dtypes)
 
     @property
@@ -129,6 +133,16 @@ class Domain:
         return fitted if self.allows(fitted) else None
 
 
+def _check(text: str, words: set[str], constraints: list[Constraint]) -> None:
+    """Refuse parts of which only one can be meant."""
+    if {"bias", "no bias"} <= words:
+        raise DomainError(f"domain {text!r} has both 'bias' and 'no bias', which leave no case")
+    fixed = [constraint.name for constraint in constraints if constraint.comparison == "="]
+    for name in fixed:
+        if fixed.count(name) > 1:
+            raise DomainError(f"domain {text!r} says twice what {name} is; {name}=1|2 allows several values")
+
+
 def _constraint(part: str) -> Constraint:
     match = _CONSTRAINT.fullmatch(part)
     if match is None or match[1] not in _SIZES:
@@ -140,6 +154,8 @@ def _constraint(part: str) -> Constraint:
         values = tuple(map(int, match[3].split("|")))
     except ValueError:
         raise DomainError(f"domain part {part!r} compares with {match[3]!r}, not with integers") from None
+    if len(values) > 1 and match[2] not in ("=", "!="):
+        raise DomainError(f"domain part {part!r} compares by {match[2]} with {len(values)} values, must be one")
     return Constraint(_SIZES[match[1]], match[2], values)
 
 

@@ -15,9 +15,10 @@ Sizes = tuple[int, ...]
 Padding = Sizes | Literal["same", "valid"]
 
 _NAMED: dict[str, Literal["same", "valid"]] = {"same": "same", "valid": "valid"}
+_NUMBERS = (("batch", 0), ("in_channels", 0), ("out_channels", 0), ("groups", 1))
 _TEXT = re.compile(
-    r"n(?P<n>\d+) c(?P<ci>\d+)->(?P<co>\d+) i(?P<i>[\dx]+) k(?P<k>[\dx]+) "
-    r"s(?P<s>[\dx]+) p(?P<p>[\dx]+|same|valid) d(?P<d>[\dx]+) g(?P<g>\d+)"
+    r"n(?P<n>\d+) c(?P<ci>\d+)->(?P<co>\d+) i(?P<i>\d+(x\d+)*) k(?P<k>\d+(x\d+)*) "
+    r"s(?P<s>\d+(x\d+)*) p(?P<p>\d+(x\d+)*|same|valid) d(?P<d>\d+(x\d+)*) g(?P<g>\d+)"
 )
 
 
@@ -178,7 +179,7 @@ class ConvGeometry:
 
 
 def _sizes(text: str) -> Sizes:
-    return tuple(int(size or -1) for size in text.split("x"))
+    return tuple(map(int, text.split("x")))
 
 
 def _text(sizes: Sizes) -> str:
@@ -186,20 +187,17 @@ def _text(sizes: Sizes) -> str:
 
 
 def _check(g: ConvGeometry) -> None:
-    for name in ("kernel_size", "stride", "dilation") + (() if isinstance(g.padding, str) else ("padding",)):
-        if len(getattr(g, name)) != g.spatial:
-            raise GeometryError(
-                f"{name}={getattr(g, name)} must have {g.spatial} entries, as input_size={g.input_size}"
-            )
-    lowest = {
-        "batch": 0, "in_channels": 0, "out_channels": 0, "groups": 1,
-        "input_size": 1, "kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0,
-    }  # fmt: skip
-    for name, low in lowest.items():
-        value = getattr(g, name)
-        entries = value if isinstance(value, tuple) else (value,)
-        if not isinstance(value, str) and min(entries) < low:
+    for name, low in _NUMBERS:
+        if type(value := getattr(g, name)) is not int and not hasattr(value, "__index__"):
+            raise GeometryError(f"{name}={value!r} must be an integer")
+        if value < low:
             raise GeometryError(f"{name}={value} must be at least {low}")
+    for name in ("input_size", "kernel_size", "stride", "dilation"):
+        _check_sizes(g, name, 1)
+    if not isinstance(g.padding, str):
+        _check_sizes(g, "padding", 0)
+    elif g.padding not in _NAMED:
+        raise GeometryError(f"padding={g.padding!r} must be 'same', 'valid' or a tuple of integers")
     for name in ("in_channels", "out_channels"):
         if getattr(g, name) % g.groups:
             raise GeometryError(f"groups={g.groups} must divide {name}={getattr(g, name)}")
@@ -211,3 +209,17 @@ def _check(g: ConvGeometry) -> None:
                 f"the kernel reaches over {axis.reach + 1} elements of axis {dim}, but the padded "
                 f"input has only {axis.input + axis.before + axis.after}"
             )
+
+
+def _check_sizes(g: ConvGeometry, name: str, low: int) -> None:
+    """Refuse what is not one integer of at least `low` for each spatial dimension."""
+    sizes, spatial = getattr(g, name), g.input_size
+    if not isinstance(sizes, tuple) or not sizes:
+        raise GeometryError(f"{name}={sizes!r} must be a tuple of integers, one for each spatial dimension")
+    for size in sizes:
+        if type(size) is not int and not hasattr(size, "__index__"):
+            raise GeometryError(f"{name}={sizes!r} must be a tuple of integers")
+        if size < low:
+            raise GeometryError(f"{name}={sizes} must be at least {low}")
+    if len(sizes) != len(spatial):
+        raise GeometryError(f"{name}={sizes} must have {len(spatial)} entries, as input_size={spatial}")

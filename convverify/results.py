@@ -31,15 +31,12 @@ class Outcome(StrEnum):
         return self in (Outcome.FALSIFIED, Outcome.ERRORED)
 
 
-EXIT_CODES = {
+EXIT_CODES = {  # of every outcome that a whole run can have
     Outcome.PASSED: 0,
     Outcome.INEXACT: 0,
-    Outcome.KNOWN_FAILURE: 0,
     Outcome.FALSIFIED: 1,
     Outcome.ERRORED: 1,
     Outcome.INCONCLUSIVE: 3,
-    Outcome.NOT_RUN: 3,
-    Outcome.UNSUPPORTED: 3,
 }
 
 

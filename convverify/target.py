@@ -34,7 +34,7 @@ class Target:
 
     def __init__(self, operator: Any, name: str = "", domain: str | Domain = "") -> None:
         self.operator = operator
-        self.name = name or _name_of(operator)
+        self.name = name or name_of(operator)
         self.call, self.signature = _callable_of(operator)
         self.accepts = self.signature.accepts
         self.domain = (domain if isinstance(domain, Domain) else Domain.parse(domain)).taking(self.accepts)
@@ -118,14 +118,15 @@ def _signature(function: Callable[..., Any], skip: int = 0) -> Signature:
     try:
         return signature_of(function, skip)
     except SignatureError as error:
-        raise TargetError(f"{_name_of(function)} {error}") from None
+        raise TargetError(f"{name_of(function)} {error}") from None
 
 
 def _is_class_of(value: Any, base: type) -> bool:
     return inspect.isclass(value) and issubclass(value, base)
 
 
-def _name_of(operator: Any) -> str:
+def name_of(operator: Any) -> str:
+    """What an operator calls itself, as `module:name`; a name that need not lead back to it."""
     module = getattr(operator, "__module__", None)
     name = getattr(operator, "__qualname__", None) or getattr(operator, "__name__", None)
     if name is None:

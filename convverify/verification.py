@@ -28,7 +28,7 @@ def verify(
     *,
     name: str = "",
     properties: Sequence[str] = (),
-    shapes: Sequence[ConvGeometry] = (),
+    shapes: str | Sequence[ConvGeometry] = (),
     secret_seed: int | None = None,
     fail_fast: bool = False,
     isolated: bool = True,
@@ -42,12 +42,12 @@ def verify(
             `autograd.Function` class, a module class with the constructor of `nn.Conv2d`, or a target text
             such as `pkg.mod:attribute`.
         budget: quick, standard or thorough.
-        device: cpu, cuda, or auto for all there are. A device that is absent is not run.
+        device: cpu, cuda, or auto for both. One that is absent is not run.
         seed: the public half of the seeds; the other half is secret until the run is over.
         domain: what the operator claims to support, such as `square, stride=1, groups=1`.
-        name: what the report calls the operator.
+        name: what the report calls the operator. A `Target` has name and domain of its own.
         properties: names of those to check; all, where empty.
-        shapes: geometries to check instead of drawn ones.
+        shapes: geometries to check instead of drawn ones, or the name of a network: lenet or resnet50.
         secret_seed: that of an earlier run, to repeat it.
         fail_fast: stop at the first property that is falsified.
         isolated: verify in a fork of this process, which the operator may crash, hang or end, and whose state
@@ -57,7 +57,8 @@ def verify(
         progress: called with each result as it comes.
 
     Raises:
-        TargetError, DomainError, UnknownPropertyError, ChoiceError: what is asked for cannot be done.
+        TargetError, DomainError, UnknownPropertyError, UnknownShapesError, ChoiceError: what is asked for cannot be
+            done.
     """
     plan = plan_of(
         operator, budget, device, seed, domain, name, properties, shapes, secret_seed, fail_fast, jobs=jobs

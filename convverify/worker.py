@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convverify import isolation, shapes
+from convverify import isolation
 from convverify.messages import send, write
 from convverify.supervision import RequestError
 
@@ -82,12 +82,8 @@ def _single_threaded() -> bool:
 
 def _arguments(request: dict[str, Any]) -> dict[str, Any]:
     """The request in terms of `plan_of`."""
-    names = ("budget", "device", "seed", "secret_seed", "domain", "properties", "fail_fast", "case", "jobs")
-    return {
-        "operator": request["target"],
-        "shapes": shapes.named(request["shapes"]) if request["shapes"] else (),
-        **{name: request[name] for name in names},
-    }
+    names = ("budget", "device", "seed", "secret_seed", "domain", "properties", "shapes", "fail_fast", "case", "jobs")
+    return {"operator": request["target"], **{name: request[name] for name in names}}
 
 
 if __name__ == "__main__":

@@ -51,6 +51,10 @@ def test_any_case_reads_back(case: ConvCase):
         (("values=dyadic", "values=lucky"), "values 'lucky' is not one of integers"),
         (("channels_last", "sideways"), "'sideways' is neither a layout nor an operand"),
         (("input:", "output:"), "'output' is neither a layout nor an operand"),
+        (("input:channels_last", "input"), "'input' must be an operand and its layout, such as input:channels_last"),
+        (("grad_output:expanded", "input:sliced"), "names input twice"),
+        (("cpu", "tpu"), "device 'tpu' is not one of cpu, cuda"),
+        (("i5x7", "i5x"), "geometry .* is not of the form"),
         (("k3x2", "k9x2"), "the kernel reaches over 9 elements"),
         (("g2", "g3"), "groups=3 must divide in_channels=4"),
     ],
@@ -58,6 +62,27 @@ def test_any_case_reads_back(case: ConvCase):
 def test_what_is_no_case_is_refused(change: tuple[str, str], message: str):
     with pytest.raises(CaseError, match=message):
         ConvCase.parse(LINE.replace(*change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"geometry": "n1"}, "geometry='n1' must be a ConvGeometry"),
+        ({"bias": "float32"}, "bias='float32' must be True or False"),
+        ({"dtype": "float8"}, "dtype 'float8' is not one of float64"),
+        ({"dtype": torch.float32}, "dtype torch.float32 is not one of float64"),
+        ({"device": "cuda:7"}, "device 'cuda:7' is not one of cpu, cuda"),
+        ({"values": "lucky"}, "values 'lucky' is not one of integers"),
+        ({"layout": "input"}, "'input' must be an operand and its layout"),
+        ({"layout": ["input:sliced"]}, "must be a text such as"),
+        ({"scale": 0.5}, "scale=0.5 must be an integer"),
+        ({"seed": "7"}, "seed='7' must be an integer"),
+        ({"seed": -1}, "seed=-1 must be at least 0"),
+    ],
+)
+def test_what_no_case_can_have_is_refused_with_the_value(change: dict[str, object], message: str):
+    with pytest.raises(CaseError, match=message):
+        replace(ConvCase.parse(LINE), **change)
 
 
 def all_operands(case: ConvCase) -> list[torch.Tensor]:

@@ -10,15 +10,18 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from test_isolation import operator_file
 
-from convverify import measuring
+from convverify import domain, kill_matrix, measuring
+from convverify.budget import BUDGETS
 from convverify.cli import COMMANDS, main
-from convverify.cli import mutants as mutants_command
+from convverify.cli.options import must_be_writable, writing
 from convverify.cli.verify import folder_name
 from convverify.kill_matrix import Entry
 from convverify.results import Outcome, Run
+from convverify.shapes import SHAPES
 
 ONE = ("--budget", "quick", "--property", "forward_equals_torch")
 SHORT = ("--budget", "quick", "--property", "zero_steps_are_refused")
@@ -91,13 +94,13 @@ def test_folder_name_is_one_plain_folder(target: str, name: str):
 
 def test_wrong_operator_exits_1_with_case_both_sides_and_script(tmp_path: Path):
     target = operator_file(tmp_path, "weight = weight.flip(-1)")
-    result, run = verify(tmp_path, target, *ONE)
+    result, run = verify(tmp_path, target, *ONE, "--domain", "no bias")
     assert result.exit_code == 1
     assert run.outcome is Outcome.FALSIFIED
     example = run.results[0].counterexample
     assert example is not None
     assert example.line in result.stdout
-    assert f"convverify replay '{example.line}' TARGET" in result.stdout
+    assert f"convverify replay '{example.line}' {target} --domain 'no bias'" in result.stdout.splitlines()
     assert re.search(r"expected +actual", result.stdout)
     assert "import torch" in result.stdout
     script = tmp_path / "script.py"
@@ -129,6 +132,14 @@ def test_replay_of_an_unsupported_case_is_inconclusive(tmp_path: Path):
     result = convverify("replay", CASE, target)
     assert result.exit_code == 3
     assert "not today" in result.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_replay_on_an_absent_device_is_not_run():
+    result = convverify("replay", CASE.replace(" cpu", " cuda"))
+    assert result.exit_code == 3
+    assert "1 not run" in result.stdout
+    assert "not run on cuda: there is no cuda device here" in result.stderr
 
 
 def test_unsupported_operator_exits_3(tmp_path: Path):
@@ -213,6 +224,13 @@ def test_every_command_has_help(command: str):
     assert result.stdout.startswith(f"Usage: main {command}")
 
 
+def test_help_tells_every_word_of_a_domain_and_every_choice():
+    text = convverify("verify", "--help").stdout
+    lines = [line.strip() for line in text.splitlines()]
+    assert all(any(line.startswith(f"{word}  ") for line in lines) for word in domain._WORDS)
+    assert all(name in text for name in (*domain._SIZES, *SHAPES, *BUDGETS) if name != "kernel_size")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -230,6 +248,8 @@ def test_every_command_has_help(command: str):
         (["replay", CASE.replace("k2x2", "k9x9")], "the kernel reaches over 9 elements of axis 0"),
         (["replay", CASE.replace("torch", "tarch")], "there is no property 'forward_equals_tarch'; did you mean"),
         (["replay", CASE.replace("layout=contiguous", "layout=input:odd")], "'odd' is neither a layout"),
+        (["replay", CASE.replace(" cpu", " tpu")], "device 'tpu' is not one of cpu, cuda"),
+        (["replay", CASE.replace("i5x2 k2x2 s1x1 p0x0 d1x1", "i5 k2 s1 p0 d1")], "input_size=(5,) must have 2 entries"),
     ],
 )
 def test_bad_request_exits_2_with_one_line(arguments: list[str], message: str, tmp_path: Path):
@@ -257,7 +277,14 @@ def test_target_file_that_cannot_be_used_exits_2_with_one_line(text: str, messag
 
 @pytest.mark.parametrize(
     "arguments",
-    [["verify", "--budget", "huge"], ["verify", "--device", "tpu"], ["verify", "--seed", "x"], ["nothing"], ["replay"]],
+    [
+        ["verify", "--budget", "huge"],
+        ["verify", "--device", "tpu"],
+        ["verify", "--seed", "x"],
+        ["mutants", "--jobs", "0"],
+        ["nothing"],
+        ["replay"],
+    ],
 )
 def test_wrong_usage_exits_2_without_a_traceback(arguments: list[str]):
     result = convverify(*arguments)
@@ -266,14 +293,49 @@ def test_wrong_usage_exits_2_without_a_traceback(arguments: list[str]):
     assert "Error: " in result.stderr
 
 
-def test_unwritable_output_folder_is_refused_before_any_work(tmp_path: Path):
-    file = tmp_path / "a-file"
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("verify", "--out"), "the report"),
+        (("lenet", "--out"), "the report"),
+        (("mutants", "--write", "--out"), "its page"),
+        (("prove", "--out"), "the proofs"),
+        (("graph", "article", "--out"), "the graph"),
+    ],
+)
+def test_unwritable_place_is_refused_before_any_work(arguments: tuple[str, ...], what: str, tmp_path: Path):
+    file, nowhere = tmp_path / "a-file", tmp_path / "link"
     file.write_text("mine", encoding="utf-8")
+    nowhere.symlink_to(tmp_path / "absent")
     started = time.perf_counter()
-    for folder in (file, file / "below"):
-        assert_refused(convverify("verify", "--out", str(folder)), "the report cannot be written to")
-    assert time.perf_counter() - started < 5
-    assert file.read_text(encoding="utf-8") == "mine"
+    for folder in (file / "x", file / "x" / "y", nowhere / "x", tmp_path / ("long" * 100) / "x"):
+        assert_refused(convverify(*arguments, str(folder)), f"{what} cannot be written to")
+    assert time.perf_counter() - started < 20
+    assert {path.name for path in tmp_path.iterdir()} == {"a-file", "link", "work"}
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which even root makes nothing")
+def test_a_folder_that_only_seems_writable_is_refused():
+    assert_refused(convverify("prove", "GB-1", "--out", "/proc/proofs"), "cannot be written to /proc/proofs: ")
+
+
+def test_a_place_that_is_not_there_yet_is_writable_and_left_alone(tmp_path: Path):
+    must_be_writable("the report", tmp_path / "a" / "b")
+    must_be_writable("the report", Path("a/b"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["work"]
+
+
+def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path):
+    (tmp_path / "folder.dot").mkdir()
+    with pytest.raises(SystemExit), writing("the graph", tmp_path / "folder.dot"):
+        (tmp_path / "folder.dot").write_text("digraph {}", encoding="utf-8")
+
+
+def test_a_graph_is_written_into_a_folder_of_its_own(tmp_path: Path):
+    for option in ("--out", "--output"):  # as it was called first
+        file = tmp_path / option / "x.dot"
+        assert convverify("graph", "article", option, str(file)).exit_code == 0
+        assert file.read_text(encoding="utf-8").startswith("digraph {")
 
 
 @pytest.mark.parametrize("arguments", [["verify", "missing.py:conv"], ["replay", "nothing"]])
@@ -324,11 +386,11 @@ def test_mutants_keeps_no_matrix_that_lacks_or_mixes_something(asked, why):
 
 
 def test_mutants_puts_a_row_into_the_matrix(monkeypatch, tmp_path):
-    before = json.loads(mutants_command.MATRIX.read_text(encoding="utf-8"))
+    before = json.loads(kill_matrix.MATRIX.read_text(encoding="utf-8"))
     before["mutants"]["forgotten"] = before["mutants"]["kernel_flipped"]
     copy = tmp_path / "matrix.json"
     copy.write_text(json.dumps(before), encoding="utf-8")
-    monkeypatch.setattr(mutants_command, "MATRIX", copy)
+    monkeypatch.setattr(kill_matrix, "MATRIX", copy)
     entry = Entry("kernel_flipped", "Flipped.", "falsified", ("forward_equals_torch",), 1.0, 0.25)
     monkeypatch.setattr(measuring, "measure", lambda names, *_: iter([entry] if names else []))
     done = convverify("mutants", "kernel_flipped", "--write", "--out", str(tmp_path / "out"))
@@ -343,6 +405,11 @@ def test_mutants_puts_a_row_into_the_matrix(monkeypatch, tmp_path):
 
 def test_mutants_refuses_a_name_that_it_does_not_know():
     assert_refused(convverify("mutants", "kernel_floppy"), "there is no mutant or control 'kernel_floppy'")
+
+
+def test_mutants_refuses_to_verify_nothing():
+    asked = ("loop_over_taps", "unfold_and_matmul", "--no-controls")
+    assert_refused(convverify("mutants", *asked), "nothing to verify: loop_over_taps, unfold_and_matmul are controls")
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ SMALL = "n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1"
 
 
 def test_prove_writes_and_then_compares(tmp_path: Path) -> None:
-    run = CliRunner().invoke(prove.command, ["GI-3", "GB-1", "--output", str(tmp_path)])
+    run = CliRunner().invoke(prove.command, ["GI-3", "GB-1", "--out", str(tmp_path)])
     if "not checked" in run.output:
         pytest.skip("needs both SMT solvers")
     assert run.exit_code == 0
     assert {path.name for path in tmp_path.glob("*.md")} == {"GI-3.md", "GB-1.md"}
-    again = ["GI-3", "GB-1", "--output", str(tmp_path), "--check"]
+    again = ["GI-3", "GB-1", "--out", str(tmp_path), "--check"]
     assert CliRunner().invoke(prove.command, again).exit_code == 0
     (tmp_path / "GI-3.md").write_text("something else", encoding="utf-8")
     changed = CliRunner().invoke(prove.command, again)
@@ -33,7 +33,7 @@ def test_prove_writes_and_then_compares(tmp_path: Path) -> None:
 
 
 def test_prove_without_solvers_says_so_and_leaves_the_page(tmp_path: Path) -> None:
-    run = CliRunner().invoke(prove.command, ["GI-3", "GB-1", "--solver", "none", "--output", str(tmp_path)])
+    run = CliRunner().invoke(prove.command, ["GI-3", "GB-1", "--solver", "none", "--out", str(tmp_path)])
     assert run.exit_code == 0
     assert "GI-3     not checked: 1 claim" in run.output
     assert "pages left as they were, for want of a solver: GI-3" in run.output
@@ -42,10 +42,10 @@ def test_prove_without_solvers_says_so_and_leaves_the_page(tmp_path: Path) -> No
 
 def test_prove_without_solvers_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(prove, "available", lambda: ())
-    run = CliRunner().invoke(prove.command, ["GW-2", "--output", str(tmp_path)])
+    run = CliRunner().invoke(prove.command, ["GW-2", "--out", str(tmp_path)])
     assert run.exit_code == 0
     assert "not checked" in run.output
-    asked = CliRunner().invoke(prove.command, ["GW-2", "--solver", "z3", "--output", str(tmp_path)])
+    asked = CliRunner().invoke(prove.command, ["GW-2", "--solver", "z3", "--out", str(tmp_path)])
     assert asked.exit_code == 2
     assert "z3 is not installed" in asked.output
 
@@ -67,6 +67,7 @@ def test_bad_requests_are_refused_in_one_line(command: object, arguments: list[s
     result = CliRunner().invoke(command, arguments)  # type: ignore[arg-type]
     assert result.exit_code == 2
     assert len(result.output.strip().splitlines()) == 1
+    assert result.output.startswith("convverify: ")
     assert "Traceback" not in result.output
 
 
@@ -80,9 +81,18 @@ def test_cite(identifier: str) -> None:
     assert unescaped.count("{") == unescaped.count("}")
 
 
+def test_cite_takes_lower_case_and_tells_the_nearest() -> None:
+    assert "Theorem GI-ALL of" in CliRunner().invoke(cite.command, ["gi-all"]).output
+    near = CliRunner().invoke(cite.command, ["gi-al"])
+    assert near.exit_code == 2
+    assert near.output.startswith("convverify: no theorem is called 'GI-AL'; did you mean GI-ALL")
+    assert "RB-1" not in near.output
+    assert "RB-1" in CliRunner().invoke(cite.command, ["?"]).output
+
+
 def test_coq_is_asked_only_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(prove, "installed", lambda: False)
-    result = CliRunner().invoke(prove.command, ["GB-1", "--coq", "--output", str(tmp_path)])
+    result = CliRunner().invoke(prove.command, ["GB-1", "--coq", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "coqc" in result.output
 
@@ -119,17 +129,34 @@ def test_readback_of_right_and_wrong_operators(tmp_path: Path) -> None:
     assert "its graph, run on polynomials, differs" in wrong.output
 
 
+@pytest.mark.parametrize(
+    ("body", "geometry", "why"),
+    [
+        ("raise KeyError('x')", SMALL, "nothing could be read back: it raised OperatorError: KeyError: 'x'"),
+        ("return x", SMALL, "nothing could be read back: has shape"),
+        ("return conv2d(x, k)", "n1 c1->1 i3 k2 s1 p0 d1 g1", "on input_size=(3,); conv2d has two axes): it"),
+    ],
+)
+def test_readback_of_nothing_says_so_and_why(body: str, geometry: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"from convverify import conv2d\ndef mine(x, k):\n    {body}\n", encoding="utf-8")
+    nothing = CliRunner().invoke(readback.command, [f"{tmp_path / 'mine.py'}:mine", geometry])
+    assert nothing.exit_code == 1
+    assert why in nothing.output
+    assert "0 of 0" not in nothing.output
+    assert len(nothing.output.splitlines()) == 1
+
+
 def test_graph_of_the_article_and_of_an_operator(tmp_path: Path) -> None:
     assert CliRunner().invoke(graph.command, ["article"]).output.startswith("digraph {")
     target = tmp_path / "graph.dot"
-    result = CliRunner().invoke(graph.command, ["convverify:conv2d", "--output", str(target)])
+    result = CliRunner().invoke(graph.command, ["convverify:conv2d", "--out", str(target)])
     assert result.exit_code == 0
     assert "ForwardBackward" in target.read_text(encoding="utf-8")
 
 
 def test_svg_without_graphviz_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(graph, "svg", lambda dot: None)
-    result = CliRunner().invoke(graph.command, ["article", "--output", str(tmp_path / "graph.svg")])
+    result = CliRunner().invoke(graph.command, ["article", "--out", str(tmp_path / "graph.svg")])
     assert result.exit_code == 2
     assert not (tmp_path / "graph.svg").exists()
 

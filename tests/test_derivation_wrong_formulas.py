@@ -70,7 +70,7 @@ def test_prove_fails_and_names_the_theorem(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(
         formulas, "grad_input", _mutated("axis.after + axis.remainder", "axis.after", "grad_input")
     )
-    result = CliRunner().invoke(command, ["GI-2", "GB-1", "--output", str(tmp_path)])
+    result = CliRunner().invoke(command, ["GI-2", "GB-1", "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert "failed: GI-2" in result.output
     assert "GB-1     proved" in result.output

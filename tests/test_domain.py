@@ -24,6 +24,9 @@ PLAIN = ConvCase.parse("n1 c1->1 i5x5 k3x3 s1x1 p0x0 d1x1 g1 float64 cpu layout=
         ("groups=1", False),
         ("groups=1|2", True),
         ("groups!=2", False),
+        ("groups!=1|2", False),
+        ("groups!=1|3", True),
+        ("dilation!=1|3", False),
         ("stride<=2", True),
         ("stride=2", False),
         ("stride=1|2", True),
@@ -121,7 +124,7 @@ def test_fitting_moves_as_little_as_it_can():
     assert fitted == replace(CASE.with_geometry(in_channels=2, out_channels=3, groups=1), bias=False)
 
 
-@pytest.mark.parametrize("text", ["kernel=0", "stride<1", "batch=7, batch=8"])
+@pytest.mark.parametrize("text", ["kernel=0", "stride<1", "batch>7, batch<8"])
 def test_an_empty_domain_fits_nothing(text: str):
     assert Domain.parse(text).fit(CASE) is None
 
@@ -136,6 +139,12 @@ def test_an_empty_domain_fits_nothing(text: str):
         ("stride=1||2", "not with integers"),
         ("dtype=float8", "dtype 'float8' is not one of float64"),
         ("square; stride=1", "domain part 'square; stride=1'"),
+        ("stride<1|2", r"domain part 'stride<1\|2' compares by < with 2 values, must be one"),
+        ("kernel>=1|3", "compares by >= with 2 values"),
+        ("dtype=float32, dtype=float64", "names dtypes twice"),
+        ("bias, no bias", "has both 'bias' and 'no bias'"),
+        ("stride=1, stride=2", r"says twice what stride is; stride=1\|2 allows several"),
+        ("kernel=3, kernel_size=3", "says twice what kernel_size is"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_part(text: str, message: str):

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,7 +91,8 @@ def test_valid_padding_is_none():
         ("n1 c1->1 i5x5 k3x3 s0x1 p0x0 d1x1 g1", r"stride=\(0, 1\) must be at least 1"),
         ("n1 c1->1 i5x5 k3x3 s1x1 p0x0 d1x0 g1", r"dilation=\(1, 0\) must be at least 1"),
         ("n1 c1->1 i5x0 k1x1 s1x1 p1x1 d1x1 g1", r"input_size=\(5, 0\) must be at least 1"),
-        ("n1 c1->1 i5x5 k3xx3 s1x1 p0x0 d1x1 g1", "kernel_size"),
+        ("n1 c1->1 i5x5 k3xx3 s1x1 p0x0 d1x1 g1", "is not of the form"),
+        ("n1 c1->1 i5x k3x3 s1x1 p0x0 d1x1 g1", "is not of the form"),
         ("n1 c1->1 i5x5 k3x3 s1x1 p0x0 d1x1 g0", "groups=0 must be at least 1"),
         ("n1 c3->4 i5x5 k3x3 s1x1 p0x0 d1x1 g2", "groups=2 must divide in_channels=3"),
         ("n1 c4->3 i5x5 k3x3 s1x1 p0x0 d1x1 g2", "groups=2 must divide out_channels=3"),
@@ -101,3 +103,27 @@ def test_valid_padding_is_none():
 def test_what_no_convolution_can_have_is_refused_with_the_value(text: str, message: str):
     with pytest.raises(GeometryError, match=message):
         ConvGeometry.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"batch": 1.0}, r"batch=1\.0 must be an integer"),
+        ({"batch": -1}, "batch=-1 must be at least 0"),
+        ({"groups": None}, "groups=None must be an integer"),
+        ({"kernel_size": 3}, "kernel_size=3 must be a tuple of integers, one for each spatial dimension"),
+        ({"kernel_size": [3, 3]}, r"kernel_size=\[3, 3\] must be a tuple of integers"),
+        ({"kernel_size": ()}, r"kernel_size=\(\) must be a tuple of integers"),
+        ({"kernel_size": (3, 3, 3)}, r"kernel_size=\(3, 3, 3\) must have 2 entries, as input_size=\(7, 8\)"),
+        ({"input_size": ()}, r"input_size=\(\) must be a tuple of integers"),
+        ({"stride": (1.0, 1)}, r"stride=\(1\.0, 1\) must be a tuple of integers"),
+        ({"dilation": "11"}, "dilation='11' must be a tuple of integers"),
+        ({"padding": 0}, "padding=0 must be a tuple of integers"),
+        ({"padding": ("0", "0")}, r"padding=\('0', '0'\) must be a tuple of integers"),
+        ({"padding": (0, -1)}, r"padding=\(0, -1\) must be at least 0"),
+        ({"padding": "full"}, "padding='full' must be 'same', 'valid' or a tuple of integers"),
+    ],
+)
+def test_sizes_of_another_kind_are_refused_with_the_value(sizes: dict[str, object], message: str):
+    with pytest.raises(GeometryError, match=message):
+        replace(PLAIN, **sizes)

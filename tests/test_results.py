@@ -97,13 +97,14 @@ def test_only_checked_runs_pass():
                 assert not set(outcomes) & {F, E, C, N, X}
 
 
-@pytest.mark.parametrize(("outcome", "code"), [(P, 0), (X, 0), (F, 1), (E, 1), (C, 3), (N, 3), (U, 3)])
+@pytest.mark.parametrize(("outcome", "code"), [(P, 0), (X, 0), (F, 1), (E, 1), (C, 3), (N, 3), (U, 3), (K, 3)])
 def test_exit_code_says_the_verdict(outcome: Outcome, code: int):
     assert run_of(outcome).exit_code == code
 
 
-def test_every_outcome_has_an_exit_code_and_only_failures_are_one():
-    assert set(EXIT_CODES) == set(Outcome)
+def test_every_outcome_of_a_run_has_an_exit_code_and_only_failures_are_one():
+    sets = itertools.chain.from_iterable(itertools.combinations(Outcome, size) for size in range(len(Outcome) + 1))
+    assert {run_of(*outcomes).outcome for outcomes in sets} == set(EXIT_CODES)
     assert {outcome for outcome in Outcome if outcome.is_failure} == {F, E}
     assert {outcome for outcome, code in EXIT_CODES.items() if code == 1} == {F, E}
     assert 2 not in EXIT_CODES.values()

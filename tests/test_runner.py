@@ -16,6 +16,7 @@ from convverify.comparison import Equation
 from convverify.demand import Demand
 from convverify.domain import DomainError
 from convverify.examine import TORCHS_ERROR, Kind, examine, excused
+from convverify.geometry import ConvGeometry
 from convverify.mutants import CONTROLS
 from convverify.plan import ChoiceError, Plan, plan_of
 from convverify.properties import CATALOGUE, UnknownPropertyError, named
@@ -25,6 +26,7 @@ from convverify.target import Target, TargetError
 from convverify.verification import verify
 
 FORWARD = ("forward_equals_torch",)
+LINE_OF_PIXELS = ConvGeometry.parse("n1 c1->1 i5 k2 s1 p0 d1 g1")
 FAST = (
     "forward_equals_definition", "forward_equals_torch", "gradients_equal_formulas", "gradients_are_adjoint",
     "grad_output_layout_is_irrelevant", "operands_are_unchanged",
@@ -478,11 +480,27 @@ def test_what_onednn_fails_at_random_is_not_judged_where_it_reads_what_nobody_wr
         ({"device": "tpu"}, ChoiceError, "device 'tpu' is not one of cpu, cuda, auto"),
         ({"domain": "round"}, DomainError, "domain part 'round' is none of"),
         ({"properties": ("forward_equals_torhc",)}, UnknownPropertyError, "did you mean forward_equals_torch"),
+        ({"properties": "forward_equals_torch"}, ChoiceError, "must be a sequence of names, such as"),
+        ({"shapes": "vgg"}, shapes.UnknownShapesError, "there are no shapes 'vgg'; there are lenet, resnet50"),
+        ({"shapes": ("lenet",)}, ChoiceError, "shapes hold 'lenet', not a ConvGeometry; names are lenet, resnet50"),
+        ({"shapes": (LINE_OF_PIXELS,)}, ChoiceError, r"input_size=\(5,\) must have 2 entries, as for conv2d"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused(options: dict[str, object], error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         verify(operators.torch_conv2d, **options)
+
+
+@pytest.mark.parametrize(("what", "said"), [("name", "mine"), ("domain", "square")])
+def test_what_a_target_says_itself_is_not_said_beside_it(what: str, said: str):
+    with pytest.raises(ChoiceError, match=f"{what}='{said}' must be given to the Target operators:kernel_turned, not"):
+        plan_of(Target(operators.kernel_turned), **{what: said})
+
+
+def test_a_plan_takes_a_name_for_any_operator_and_that_of_a_network_for_its_layers():
+    assert plan_of("torch:conv2d", name="mine").op.name == plan_of(torch.conv2d, name="mine").op.name == "mine"
+    assert plan_of("torch:conv2d").op.name == "torch:conv2d"
+    assert plan_of(torch.conv2d, shapes="lenet").shapes == shapes.SHAPES["lenet"]
 
 
 @pytest.mark.parametrize("operator", [None, 7, "no colon", lambda x: x])

@@ -11,6 +11,7 @@ from convverify.adapting import adapt
 from convverify.answers import OperatorError, OperatorHang, Unsupported
 from convverify.domain import Domain
 from convverify.loading import load
+from convverify.plan import plan_of
 from convverify.target import PARAMETERS, Target, TargetError
 
 torch_conv2d = torch.nn.functional.conv2d
@@ -425,6 +426,14 @@ def test_an_operator_that_raises_is_called_as_it_works(operator: object, words: 
     assert len(op.accepts) == accepts
     assert op.domain.words - before == (words or set())
     assert not adapt(op)
+
+
+def test_how_an_operator_is_called_is_learnt_without_changing_the_callers_target():
+    target = Target(of_pairs)
+    plan = plan_of(target)
+    assert adapt(plan.op)
+    assert plan.op.domain.words == {"pairs"}
+    assert target.domain.words == set()
 
 
 def test_a_default_that_is_a_number_says_that_numbers_are_taken():

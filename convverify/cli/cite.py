@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+
 import click
 
 from convverify import __version__
+from convverify.cli.options import refuse
 from convverify.theorem_ids import THEOREM_IDS
 
 
@@ -12,15 +15,18 @@ from convverify.theorem_ids import THEOREM_IDS
 @click.argument("identifier", metavar="ID")
 def command(identifier: str) -> None:
     """Print a citation of a theorem: as text, and for BibTeX."""
-    if identifier not in THEOREM_IDS:
-        click.echo(
-            f"convverify cite: no theorem is called {identifier!r}; there are {', '.join(THEOREM_IDS)}",
-            err=True,
-        )
-        raise SystemExit(2)
-    click.echo(text(identifier))
+    known = _known(identifier.upper())
+    click.echo(text(known))
     click.echo()
-    click.echo(bibtex(identifier))
+    click.echo(bibtex(known))
+
+
+def _known(identifier: str) -> str:
+    if identifier not in THEOREM_IDS:
+        near = difflib.get_close_matches(identifier, THEOREM_IDS, 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(THEOREM_IDS)}"
+        refuse(f"no theorem is called {identifier!r}; {hint}")
+    return identifier
 
 
 def text(identifier: str) -> str:

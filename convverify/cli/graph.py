@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from convverify.cli.options import must_be_writable, refuse, writing
 from convverify.derivation.drawing import Drawing, svg
 from convverify.geometry import ConvGeometry, GeometryError
 
-BAD_REQUEST = 2
 SMALL = "n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1"
 
 
 @click.command("graph")
 @click.argument("target")
 @click.argument("geometry", default=SMALL)
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
+@click.option("--out", "--output", "output", type=click.Path(path_type=Path, dir_okay=False),
               help="Write here; a name that ends in .svg needs Graphviz's `dot`.")  # fmt: skip
 def command(target: str, geometry: str, output: Path | None) -> None:
     """Draw the graph that autograd records for TARGET, in Graphviz's language or as SVG.
 
     TARGET is module:attribute or file.py:attribute, or 'article' for the worked example c = (3x^2)y.
     """
+    if output is not None and not os.path.exists(output):
+        must_be_writable("the graph", output.parent)
     dot = (_article() if target == "article" else _recorded(target, geometry)).dot()
     if output is None:
         click.echo(dot, nl=False)
         return
-    text: str | None = dot
-    if output.suffix == ".svg":
-        text = svg(dot)
-        if text is None:
-            _refuse("SVG needs the program `dot` of Graphviz; write a .dot file in its place")
-    output.write_text(str(text), encoding="utf-8")
+    text = svg(dot) if output.suffix == ".svg" else dot
+    if text is None:
+        refuse("SVG needs the program `dot` of Graphviz; write a .dot file in its place")
+    with writing("the graph", output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
     click.echo(f"written to {output}")
 
 
@@ -64,11 +67,5 @@ def _recorded(target: str, geometry: str) -> Drawing:
             leaves["input"], leaves["weight"], None, sizes.stride, sizes.padding, sizes.dilation, sizes.groups
         )
     except (GeometryError, TargetError, Unsupported, OperatorError) as error:
-        _refuse(str(error))
-        raise
+        refuse(str(error))
     return autograd_drawing({"output": output}, leaves)
-
-
-def _refuse(message: str) -> None:
-    click.echo(f"convverify graph: {message}", err=True)
-    raise SystemExit(BAD_REQUEST)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from convverify.cli.options import refuse
+from convverify.cli.options import must_be_writable, refuse, writing
 from convverify.experiments import report
 from convverify.experiments.record import Record, Settings, Verdict
 
@@ -27,9 +27,18 @@ COLOURS = {
 }
 EXIT_CODES = {Verdict.AGREE: 0, Verdict.DISAGREE: 1, Verdict.INCONCLUSIVE: 3, Verdict.INTERRUPTED: 3}
 VARIANTS = tuple(report.LAYERS)
+EXITS = """\b
+Exit code:
+  0  all variants agree with nn.Conv2d
+  1  one does not: at the same weights a loss or gradient is outside the bound that torch's own
+     rounding gives, or the mean accuracy differs by more than 0.2 points plus its uncertainty
+  2  cannot be carried out
+  3  interrupted, or inconclusive: only the losses of the separate trainings are outside their
+     bound, or the mean accuracy differs by more than 0.2 points, but not plus its uncertainty
+"""
 
 
-@click.command()
+@click.command(epilog=EXITS)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -98,27 +107,17 @@ def command(
 
     Ctrl-C ends it and writes the report of what was measured so far.
 
-    On all images torch and each variant train in four other bases, too: rounding alone moves the accuracy of a
-    single run by tenths of a point, so that the mean of five is judged.
-
-    Exit code: 0 all agree with nn.Conv2d, 1 at equal weights a loss or gradient leaves its bound, or the accuracy
-    of a full run differs by more than 0.2 points and what the mean may be off, 2 cannot be carried out,
-    3 interrupted or inconclusive: only the losses of the separate trainings leave their bound, or an accuracy
-    differs by more than 0.2 points and no more than that.
+    Rounding alone moves the accuracy of one training by tenths of a point. A run on all images therefore trains torch
+    and each variant four times more, each time with the channels renumbered and the images turned, which changes
+    nothing but rounding. Judged is the mean difference of the five pairs, together with its uncertainty (99 %).
     """
     settings = Settings(epochs, subset, _chosen(variants), device, seed, decay)
     folder = out or (rendered.parent if rendered else Path("reports/lenet"))
     earlier = _read(rendered) if rendered else None
-    _must_be_writable(folder)
+    must_be_writable("the report", folder)
     record = earlier or _train(settings, data)
     show(record)
-    try:
-        files = report.write(record, folder)
-    except OSError as error:
-        refuse(f"the report cannot be written to {folder}: {error.strerror}")
-    click.echo(f"report: {', '.join(map(str, files))}")
-    if not any(file.name == report.FIGURE for file in files):
-        click.echo("no curves: they need matplotlib, which convverify[plot] brings", err=True)
+    _write(record, folder)
     sys.exit(EXIT_CODES[record.verdict])
 
 
@@ -151,6 +150,14 @@ def _train(settings: Settings, folder: Path | None) -> Record:
         refuse("interrupted before the first step was over")
     except torch.OutOfMemoryError as error:
         refuse(f"--device {settings.device} has too little memory for these variants: {error}")
+
+
+def _write(record: Record, folder: Path) -> None:
+    with writing("the report", folder):
+        files = report.write(record, folder)
+    click.echo(f"report: {', '.join(map(str, files))}")
+    if not any(file.name == report.FIGURE for file in files):
+        click.echo("no curves: they need matplotlib, which convverify[plot] brings", err=True)
 
 
 def _shown_on(bar: Progress) -> Callable[[str, int, int], None]:
@@ -186,14 +193,3 @@ def show(record: Record) -> None:
         console.print(sentence, style="red", highlight=False, markup=False)
     if record.interrupted:
         console.print(f"interrupted after {record.steps} steps", style="yellow", highlight=False)
-
-
-def _must_be_writable(folder: Path) -> None:
-    """Refuse before the work, not after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        refuse(f"the report cannot be written to {folder}: {error.strerror}")

@@ -12,18 +12,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from convverify import __version__, kill_matrix, measuring
-from convverify.cli.options import refuse
+from convverify.cli.options import budget_option, must_be_writable, refuse, writing
 from convverify.kill_matrix import Entry
 from convverify.report import mutants
-
-MATRIX = Path(__file__).parent.parent / "mutants" / "kill_matrix.json"
 
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--budget", default="quick", show_default=True, type=click.Choice(("quick", "standard", "thorough")))
+@budget_option(default="quick")
 @click.option("--seed", default=0, show_default=True, help="Both halves of the seeds.")
-@click.option("--jobs", default=2, show_default=True, help="Processes at once.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(min=1), help="Processes at once.")
 @click.option("--controls/--no-controls", default=True, help="Whether the controls are verified, too.")
 @click.option("--fail-fast", is_flag=True, help="Only the first property that catches one, which is faster.")
 @click.option("--write", is_flag=True, help="Keep what is measured in the package's matrix, and publish its page.")
@@ -51,11 +49,13 @@ def command(
     for name in names:
         if name not in known:
             refuse(f"there is no mutant or control {name!r}; reports/mutants/report.md lists them")
+    wanted = {name: known[name] for name in names or known if controls or known[name] == "mutant"}
+    if not wanted:
+        refuse(f"--no-controls leaves nothing to verify: {', '.join(names)} are controls")
     if write:
-        _must_be_keepable(bool(names), budget, controls, fail_fast)
-    wanted = [name for name in names or known if controls or known[name] == "mutant"]
+        _must_be_keepable(bool(names), budget, controls, fail_fast, out)
     found: dict[str, list[Entry]] = {"mutant": [], "control": []}
-    interrupted = not _measure({name: known[name] for name in wanted}, found, budget, seed, jobs, fail_fast)
+    interrupted = not _measure(wanted, found, budget, seed, jobs, fail_fast)
     properties = [prop.name for prop in CATALOGUE]
     _show(found["mutant"], found["control"], [] if names or fail_fast or interrupted else properties)
     if interrupted:
@@ -64,23 +64,27 @@ def command(
     if write:
         matrix = kill_matrix.table(found["mutant"], found["control"], properties, budget, __version__)
         if names:
-            matrix = kill_matrix.merged(_kept(), matrix, known)
-        MATRIX.write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        click.echo(f"wrote {MATRIX} and {mutants.write(out)}")
+            matrix = kill_matrix.merged(kill_matrix.kept(), matrix, known)
+        _keep(matrix, out)
     sys.exit(1 if kill_matrix.survivors(found["mutant"]) or kill_matrix.blamed(found["control"]) else 0)
 
 
-def _kept() -> dict[str, Any]:
-    matrix: dict[str, Any] = json.loads(MATRIX.read_text(encoding="utf-8"))
-    return matrix
+def _keep(matrix: dict[str, Any], folder: Path) -> None:
+    with writing("the matrix", kill_matrix.MATRIX):
+        kill_matrix.MATRIX.write_text(json.dumps(matrix, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with writing("its page", folder):
+        page = mutants.write(folder)
+    click.echo(f"wrote {kill_matrix.MATRIX} and {page}")
 
 
-def _must_be_keepable(a_part: bool, budget: str, controls: bool, fail_fast: bool) -> None:
-    """Refuse what would leave something out of the matrix, or mix budgets in it."""
+def _must_be_keepable(a_part: bool, budget: str, controls: bool, fail_fast: bool, out: Path) -> None:
+    """Refuse what would leave something out of the matrix, mix budgets in it, or not be written in the end."""
     if fail_fast or not (a_part or controls):
         refuse("--write keeps all that catches a mutant, and controls with the mutants: leave nothing out")
-    if a_part and budget != (kept := _kept()["budget"]):
+    if a_part and budget != (kept := kill_matrix.kept()["budget"]):
         refuse(f"--write puts rows into a matrix of the {kept} budget, not of {budget}: name none to write it anew")
+    must_be_writable("the matrix", kill_matrix.MATRIX.parent)
+    must_be_writable("its page", out)
 
 
 def _measure(

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from convverify.cli.options import must_be_writable, refuse, writing
 from convverify.derivation.coq import CoqError, installed
 from convverify.derivation.coq import check as check_script
 from convverify.derivation.pages import TIMES, files, times_page
@@ -19,17 +20,17 @@ from convverify.derivation.solvers import SOLVERS, available
 from convverify.derivation.theorem import Verdict
 from convverify.derivation.theorems import THEOREMS
 
-FAILED, BAD_REQUEST = 1, 2
+FAILED = 1
 
 
 @click.command("prove")
 @click.argument("identifiers", metavar="[ID]...", nargs=-1)
 @click.option("--check", "compare", is_flag=True, help="Write nothing; fail where a published page differs.")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=Path("proofs"),
+@click.option("--out", "--output", "output", type=click.Path(path_type=Path, file_okay=False), default=Path("proofs"),
               show_default=True, help="The folder of the published proofs.")  # fmt: skip
 @click.option("--solver", "wanted", type=click.Choice([*SOLVERS, "none"]), multiple=True,
               help="Use only this SMT solver (may be repeated); 'none' uses none.")  # fmt: skip
-@click.option("--coq", is_flag=True, help="Have Coq check the scripts under <output>/coq too.")
+@click.option("--coq", is_flag=True, help="Have Coq check the scripts under <out>/coq too.")
 def command(identifiers: tuple[str, ...], compare: bool, output: Path, wanted: tuple[str, ...], coq: bool) -> None:
     """Check the theorems (all, or those named), refute their wrong variants, and publish the proofs.
 
@@ -37,7 +38,9 @@ def command(identifiers: tuple[str, ...], compare: bool, output: Path, wanted: t
     """
     solvers = _solvers(wanted)
     if coq and not installed():
-        _refuse("--coq needs the program `coqc`, from the package coq of many distributions")
+        refuse("--coq needs the program `coqc`, from the package coq of many distributions")
+    if not compare:
+        must_be_writable("the proofs", output)
     verdicts = _prove(identifiers, solvers)
     for verdict in verdicts:
         _say(verdict)
@@ -54,9 +57,9 @@ def _solvers(wanted: tuple[str, ...]) -> tuple[str, ...]:
     installed = available()
     missing = [name for name in wanted if name != "none" and name not in installed]
     if missing:
-        _refuse(f"{', '.join(missing)} is not installed; `pip install convverify[smt]` brings it")
+        refuse(f"{', '.join(missing)} is not installed; `pip install convverify[smt]` brings it")
     if "none" in wanted and len(wanted) > 1:
-        _refuse("--solver none cannot be combined with a solver")
+        refuse("--solver none cannot be combined with a solver")
     return tuple(name for name in wanted if name != "none") if wanted else installed
 
 
@@ -73,8 +76,7 @@ def _prove(identifiers: tuple[str, ...], solvers: Sequence[str]) -> list[Verdict
         try:
             return prove(identifiers, solvers, before)
         except UnknownTheoremError as error:
-            _refuse(str(error))
-            raise
+            refuse(str(error))
 
 
 def _say(verdict: Verdict) -> None:
@@ -119,12 +121,14 @@ def _formal(output: Path) -> bool:
 def _publish(verdicts: Sequence[Verdict], solvers: Sequence[str], output: Path) -> list[str]:
     """Write the pages of what was fully checked; say what was left as it was."""
     complete = [verdict for verdict in verdicts if not verdict.unchecked]
-    for path, text in files(complete, cited_by()).items():
-        target = output / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+    pages = files(complete, cited_by())
     if len(complete) == len(THEOREMS):
-        (output / TIMES).write_text(times_page(complete, solvers), encoding="utf-8")
+        pages[TIMES] = times_page(complete, solvers)
+    with writing("the proofs", output):
+        for path, text in pages.items():
+            target = output / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
     if complete:
         click.echo(f"{len(complete)} pages written to {output}")
     kept = [verdict.theorem.id for verdict in verdicts if verdict.unchecked]
@@ -156,8 +160,3 @@ def cited_by() -> dict[str, list[str]]:
         for identifier in prop.cites:
             found[identifier].append(prop.name)
     return {identifier: sorted(names) for identifier, names in found.items()}
-
-
-def _refuse(message: str) -> None:
-    click.echo(f"convverify prove: {message}", err=True)
-    raise SystemExit(BAD_REQUEST)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from convverify.cli.options import refuse
 from convverify.geometry import ConvGeometry, GeometryError
 
-WRONG, BAD_REQUEST = 1, 2
+if TYPE_CHECKING:
+    from convverify.derivation.readback import Readback
+
+WRONG = 1
 
 
 @click.command("readback")
@@ -18,7 +24,7 @@ def command(target: str, geometry: str, only_wrong: bool) -> None:
 
     TARGET is module:attribute or file.py:attribute; GEOMETRY is one line such as
     'n1 c1->1 i3x3 k2x2 s1x1 p0x0 d1x1 g1'. Exit code 0: all as defined. 1: something
-    differs. 2: a bad request.
+    differs, or nothing could be read back. 2: a bad request.
     """
     sizes = _geometry(geometry)
     from convverify.derivation.readback import ReadbackError, readback  # noqa: PLC0415  imports torch
@@ -29,8 +35,10 @@ def command(target: str, geometry: str, only_wrong: bool) -> None:
         operator = load(target)
         result = readback(operator, sizes)
     except (TargetError, ReadbackError) as error:
-        _refuse(str(error))
-        raise
+        refuse(str(error))
+    if result.notes and not result.rows:
+        click.echo(_why_nothing(result))
+        raise SystemExit(WRONG)
     for line in result.lines(only_wrong):
         click.echo(line)
     click.echo(f"{len(result.rows) - len(result.wrong)} of {len(result.rows)} elements are as defined")
@@ -43,8 +51,15 @@ def _geometry(text: str) -> ConvGeometry:
     try:
         return ConvGeometry.parse(text)
     except GeometryError as error:
-        _refuse(str(error))
-        raise
+        refuse(str(error))
+
+
+def _why_nothing(result: Readback) -> str:
+    """Every part has failed: the reasons, each once."""
+    reasons = dict.fromkeys(note.partition(": ")[2] for note in result.notes)
+    size = result.geometry.input_size
+    axes = "" if len(size) == 2 else f" (on input_size={size}; conv2d has two axes)"
+    return f"nothing could be read back{axes}: {'; '.join(reasons)}"
 
 
 def _certificate(operator: object, geometry: ConvGeometry) -> str:
@@ -62,8 +77,3 @@ def _certificate(operator: object, geometry: ConvGeometry) -> str:
     if found is not None:
         return f"its graph, run on polynomials, differs: {found}"
     return "its graph is certified: bilinear, and equal to the definition and its derivatives as polynomials"
-
-
-def _refuse(message: str) -> None:
-    click.echo(f"convverify readback: {message}", err=True)
-    raise SystemExit(BAD_REQUEST)

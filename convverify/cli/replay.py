@@ -22,7 +22,12 @@ def command(line: str, target: str, domain: str) -> None:
     convverify replay 'forward_equals_torch: n1 c1->1 i5x2 k2x2 s1x1 p0x0 d1x1 g1 float64 cpu \\
       layout=contiguous values=integers seed=0' my_ops.py:conv
 
-    Exit code: 0 the property holds there, 1 it does not, 2 cannot be carried out, 3 inconclusive.
+    \b
+    Exit code:
+      0  the property holds there
+      1  it does not
+      2  cannot be carried out
+      3  inconclusive: not run, unsupported, or as torch itself fails there
     """
     name, colon, case = line.partition(":")
     if not colon or " " in name.strip():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from convverify import report
-from convverify.cli.options import BUDGET, DEVICE, refuse
+from convverify.cli.options import DEVICE, budget_option, must_be_writable, refuse, writing
 from convverify.isolation import Request, verify_isolated
 from convverify.results import Outcome, Result, Run
+from convverify.shapes import SHAPES
 from convverify.supervision import RequestError
 
 MOST_SHOWN = 3
@@ -24,17 +25,33 @@ COLOURS = {
     Outcome.PASSED: "green", Outcome.FALSIFIED: "bold red", Outcome.ERRORED: "bold red",
     Outcome.INEXACT: "yellow", Outcome.KNOWN_FAILURE: "yellow", Outcome.INCONCLUSIVE: "yellow",
 }  # fmt: skip
+DOMAIN = """\b
+A domain is what the operator claims, with commas between:
+  stride=1|2, kernel<=7  sizes compared with integers: batch, in_channels, out_channels,
+                         groups, input_size, kernel, stride, padding, dilation
+  stride!=1|2            neither of these
+  dtype=float32|float64  these dtypes only
+  square                 image, kernel and options are the same along both axes
+  isotropic              options are the same along both axes, and given as one number
+  pairs                  options are given as pairs, never as one number
+  bias                   there is always a bias
+  no bias                there is never one
+  contiguous             operands lie in memory one element after another
+  finite                 no NaN and no infinity is among the operands: these may spread
+"""
 
 
-@click.command()
+@click.command(epilog=DOMAIN)
 @click.argument("target", default=SHIPPED)
-@BUDGET
+@budget_option(default="standard")
 @DEVICE
-@click.option("--seed", default=0, show_default=True, help="The public half of the seeds.")
+@click.option("--seed", default=0, show_default=True,
+              help="The public half of the seeds. A second, secret seed is drawn, and printed in the report, so that "
+              "no operator can be tuned to the cases.")  # fmt: skip
 @click.option("--secret-seed", type=int, help="Repeat a run with the secret seed that its report names.")
-@click.option("--domain", default="", help="What the operator claims, such as 'square, stride=1, groups=1'.")
+@click.option("--domain", default="", help="What the operator claims, such as 'square, stride=1, groups=1'; see below.")
 @click.option("--property", "properties", multiple=True, help="Check only this property; may be repeated.")
-@click.option("--shapes", default="", help="Check the layers of a network instead of drawn cases: lenet, resnet50.")
+@click.option("--shapes", default="", help=f"Check a network's layers instead of drawn cases: {', '.join(SHAPES)}.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first property that is falsified.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes that share the work.  [default: one a core, at most 2]")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the report goes  [default: reports/<name>]")
@@ -53,21 +70,20 @@ def command(
     convverify verify torch.nn.functional:conv2d --budget quick
     convverify verify my_ops.py:conv --domain 'square, stride=1|2, groups=1'
 
-    A domain is what the operator claims: comparisons of batch, in_channels, out_channels, groups, input_size, kernel,
-    stride, padding and dilation with integers, 'dtype=float32|bfloat16', and words: square, isotropic (options are
-    numbers), pairs (they are not), bias (always), no bias, contiguous, finite (NaN may spread).
-
-    Exit code: 0 passed, 1 falsified or broken, 2 cannot be carried out, 3 inconclusive.
+    \b
+    Exit code:
+      0  passed
+      1  falsified, or broken on a case that it should support
+      2  cannot be carried out
+      3  inconclusive
     """
     folder = out or Path("reports") / folder_name(target, shapes)
-    _must_be_writable(folder)
+    must_be_writable("the report", folder)
     request = Request(target, budget, device, seed, secret_seed, domain, properties, shapes, fail_fast, jobs=jobs)
     run = run_with_progress(request)
     show(run)
-    try:
+    with writing("the report", folder):
         files = report.write(run, folder)
-    except OSError as error:
-        refuse(f"the report cannot be written to {folder}: {error.strerror}")
     click.echo(f"report: {', '.join(map(str, files))}")
     sys.exit(run.exit_code)
 
@@ -108,7 +124,7 @@ def show(run: Run) -> None:
     _show_reasons(run)
     failures = [result for result in run.results if result.counterexample]
     for place, result in enumerate(failures[:MOST_SHOWN]):
-        show_counterexample(console, result, with_script=place == 0)
+        show_counterexample(console, run, result, with_script=place == 0)
     if len(failures) > MOST_SHOWN:
         console.print(f"... and {len(failures) - MOST_SHOWN} more counterexamples in the report")
     counts = ", ".join(f"{n} {outcome}" for outcome in Outcome if (n := sum(r.outcome is outcome for r in run.results)))
@@ -118,8 +134,8 @@ def show(run: Run) -> None:
         click.echo(f"not run on {device}: {why}", err=True)
 
 
-def show_counterexample(console: Console, result: Result, with_script: bool) -> None:
-    """One failure: the case, both values side by side, the script."""
+def show_counterexample(console: Console, run: Run, result: Result, with_script: bool) -> None:
+    """One failure: the case, both values side by side, how to check it again, the script."""
     example = result.counterexample
     assert example is not None
     console.rule(f"[red]{result.property}[/]")
@@ -135,7 +151,8 @@ def show_counterexample(console: Console, result: Result, with_script: bool) -> 
         console.print(example.readback, highlight=False, markup=False)
     if not example.reproducible:
         console.print("It did not fail again on the same case.", style="yellow")
-    click.echo(f"\nconvverify replay '{example.line}' TARGET\n")
+    again = ["convverify", "replay", example.line, run.operator, *(["--domain", run.domain] if run.domain else [])]
+    click.echo(f"\n{shlex.join(again)}\n")
     if example.script and with_script:
         click.echo(example.script)
 
@@ -155,10 +172,3 @@ def _show_reasons(run: Run) -> None:
             reasons.setdefault((result.outcome, result.reason), []).append(result.property)
     for (outcome, reason), names in reasons.items():
         click.echo(f"{outcome}: {', '.join(names)}\n    {reason}")
-
-
-def _must_be_writable(folder: Path) -> None:
-    """Refuse before the work, not after it, and leave nothing behind."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        refuse(f"the report cannot be written to {folder}: {there} is not a folder that can be written to")
