@@ -1,6 +1,7 @@
 """What the README says is so."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,8 +33,18 @@ def test_ci_runs_the_two_lines_that_stand_first():
 def test_every_command_exists_and_each_is_named():
     named = set(re.findall(r"convverify (\w+)", " ".join(text for language, text in BLOCKS if language == "sh")))
     assert named <= set(COMMANDS)
-    table = README[README.index("| command | |") :]
-    assert set(COMMANDS) <= set(re.findall(r"\b(\w+)\b", table))
+    table = README[README.index("| command | |") :].partition("\n\n")[0]
+    first_cells = " ".join(row.split("|")[1] for row in table.splitlines())
+    assert set(COMMANDS) == set(re.findall(r"`(?:convverify )?(\w+)`", first_cells))
+
+
+def test_the_cases_that_it_replays_fail_as_it_says():
+    shape_error, wrong_shape = [line for line in README.splitlines() if line.startswith("convverify replay '")]
+    for line, message in ((shape_error, "is invalid for input of size 2"), (wrong_shape, "has shape [1, 1, 4, 4]")):
+        command = [sys.executable, "-m", *shlex.split(line)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
+        assert done.returncode == 1, done.stderr
+        assert message in done.stdout
 
 
 def test_every_local_link_leads_somewhere():
