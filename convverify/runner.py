@@ -137,9 +137,9 @@ class _Verifier:
         if part is None or not self.plan.op.domain.allows(part):
             return False
         self.plan.watch(prop, part)
-        started = time.perf_counter()
+        spent = Clock()
         finding = examine(prop, self.plan.op, part, self.budget.case_seconds)
-        expected = SHORTER**2 * (time.perf_counter() - started)
+        expected = SHORTER**2 * spent()
         return finding.kind is not Kind.HANG and expected >= self.budget.case_seconds
 
     def _go_through_listed(self, prop: Property, device: str, stint: Stint, check: Check) -> bool:
