@@ -25,6 +25,7 @@ CORNERS = tuple(
             "n1 c1->1 i7x8 k2x2 s3x3 p0x0 d1x1 g1",  # stride > kernel: pixels that no window reads
             "n1 c1->2 i2x3 k1x1 s2x2 p1x1 d1x1 g1",  # 1x1 with padding and stride
             "n2 c2->2 i3x3 k3x3 s1x1 p0x0 d1x1 g1",  # kernel = input: one output
+            "n2 c2->3 i3x4 k3x4 s3x4 p1x1 d1x1 g1",  # kernel = input, shifted by the padding: one output
             "n1 c1->1 i3x4 k5x6 s1x1 p1x1 d1x1 g1",  # kernel > input, = padded input
             "n1 c2->1 i2x2 k2x2 s1x1 p3x4 d1x1 g1",  # padding > kernel
             "n1 c1->1 i2x3 k2x2 s3x2 p5x4 d1x1 g1",
@@ -130,8 +131,8 @@ LARGE = tuple(
             "n2 c32->48 i17x40 k3x3 s1x1 p2x2 d2x2 g1",
             "n130 c4->6 i9x8 k3x3 s1x1 p1x1 d1x1 g1",
             "n1 c2->2 i300x290 k3x3 s1x1 p1x1 d1x1 g1",
-            "n1 c17->2 i257x259 k1x1 s1x1 p0x0 d1x1 g1",  # more than 2**20 elements
-            "n1 c2->17 i257x259 k1x1 s1x1 p0x0 d1x1 g1",
+            "n3 c9->2 i257x259 k1x1 s1x1 p0x0 d1x1 g1",  # more than 2**20 elements, also before the last sample
+            "n3 c2->9 i257x259 k1x1 s1x1 p0x0 d1x1 g1",
             "n1 c65->1 i257x259 k1x1 s1x1 p0x0 d1x1 g1",  # more than 2**22
             "n1 c1->1 i40x41 k19x23 s1x1 p9x11 d1x1 g1",
             "n8200 c1->1 i2x2 k2x1 s1x1 p0x0 d1x1 g1",  # more than 2**13 samples, which tell what the next ones take

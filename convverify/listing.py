@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -92,6 +93,7 @@ class _Hand:
     def __init__(self, demand: Demand, rng: random.Random) -> None:
         self.rng = rng
         self.surely_biased = SURELY_BIASED
+        self.seeds = itertools.count(rng.randrange(2**20))  # one after another: what goes by remainders meets each soon
         self.values, self.dtypes = _dealt(demand.values, rng), _dealt(demand.dtypes, rng)
         self.layouts = {role: _dealt(ROLE_LAYOUTS[role], rng) for role in demand.operand_layouts}
         laid_out = demand.usual and (self.layouts or not demand.products)
@@ -122,7 +124,7 @@ def _case(geometry: ConvGeometry, plan: Plan, prop: Property, device: str, hand:
         geometry = replace(geometry, batch=2)
     case = ConvCase(
         geometry, bias, next(hand.dtypes), device, layout, values,
-        rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0, rng.randrange(2**20),
+        rng.randint(-2, 2) if DISTRIBUTIONS[values].scaled else 0, next(hand.seeds),
     )  # fmt: skip
     fitted = domain.fit(case)
     if fitted is None or Pace.size(fitted.geometry) > MOST_GROWN * Pace.size(geometry):

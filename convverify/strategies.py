@@ -62,8 +62,9 @@ def cases(draw: st.DrawFn, demand: Demand, domain: Domain | None = None, device:
 def sampled_cases(demand: Demand, domain: Domain | None, device: str, seed: str, most: int) -> Iterator[ConvCase]:
     """Different cases like those of `cases`, at most so many, and fewer where there are few; the same for a seed."""
     choices, seen = Sampled(seed), set[ConvCase]()
-    for _ in range(TRIES * most):
-        case = _case(choices, demand, domain, device)
+    first = choices.integer(0, 2**20)  # of seeds one after another: what goes by remainders meets each soon
+    for number in range(TRIES * most):
+        case = _case(choices, demand, domain, device, first + number)
         if case is not None and case not in seen:
             seen.add(case)
             yield case
@@ -102,7 +103,9 @@ def _geometry(choices: Choices, products: int, strings: bool, spatial: int) -> C
         sizes[largest] = max(int(largest < 3), sizes[largest] // 2)
 
 
-def _case(choices: Choices, demand: Demand, domain: Domain | None, device: str) -> ConvCase | None:
+def _case(
+    choices: Choices, demand: Demand, domain: Domain | None, device: str, seed: int | None = None
+) -> ConvCase | None:
     """A case; None where it fits neither the domain nor the demand."""
     case = ConvCase(
         _geometry(choices, demand.products or 200, demand.strings, 2),
@@ -111,7 +114,7 @@ def _case(choices: Choices, demand: Demand, domain: Domain | None, device: str) 
         device=device,
         values=choices.dealt(demand.values),
         layout=layout_text({role: choices.dealt(ROLE_LAYOUTS[role], role) for role in demand.operand_layouts}),
-        seed=choices.integer(0, 2**20),
+        seed=choices.integer(0, 2**20) if seed is None else seed,
     )
     if case.layout != "contiguous" and not case.bias:
         case = replace(case, layout=_without_bias(case.layout))

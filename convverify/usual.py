@@ -15,7 +15,7 @@ from convverify.geometry import ConvGeometry, GeometryError
 _DENSE = (
     "k3x3 s1x1 p1x1 d1x1", "k3x3 s1x1 p0x0 d1x1", "k3x3 s2x2 p1x1 d1x1", "k3x3 s1x1 p2x2 d2x2", "k1x1 s1x1 p0x0 d1x1",
     "k1x1 s2x2 p0x0 d1x1", "k5x5 s1x1 p2x2 d1x1", "k7x7 s2x2 p3x3 d1x1", "k2x2 s2x2 p0x0 d1x1", "k1x3 s1x1 p0x1 d1x1",
-    "k3x3 s3x3 p1x1 d1x1",
+    "k3x3 s3x3 p1x1 d1x1", "k7x7 s1x1 p3x3 d1x1",
 )  # fmt: skip
 _DEPTHWISE = ("k3x3 s1x1 p1x1 d1x1", "k3x3 s2x2 p1x1 d1x1", "k5x5 s1x1 p2x2 d1x1", "k5x5 s2x2 p2x2 d1x1")
 _IMAGES = ("i6x6", "i6x5", "i5x6", "i5x9")  # odd and even

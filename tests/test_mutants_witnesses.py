@@ -53,6 +53,11 @@ def _beside_the_image(op: Any) -> bool:
     return not torch.equal(op(x, w, b, 2, 1), torch.conv2d(x, w, b, 2, 1))
 
 
+def _constant_in_grad_output(op: Any) -> bool:
+    x, w, g = torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2).requires_grad_(), torch.ones(1, 1, 2, 2).requires_grad_()
+    return not torch.autograd.grad(op(x, w), w, g, create_graph=True)[0].requires_grad
+
+
 FORWARD: dict[str, Witness] = {
     "returns_zeros": out(),
     "kernel_flipped": out(),
@@ -107,6 +112,7 @@ GRADIENTS: dict[str, Witness] = {
 SECOND_ORDER: dict[str, Witness] = {
     "gradients_detached": second(),
     "grad_input_forgets_the_weight": second(),
+    "grad_weight_of_data_is_constant": _constant_in_grad_output,
     "grad_weight_forgets_the_input": second(),
     "grad_input_forgets_grad_output": second(),
     "grad_bias_detached": second(),
@@ -161,6 +167,7 @@ GEOMETRY: dict[str, Witness] = {
     "winograd_of_four_channels_odd_width": out("n1 c4->2 i5x5 k3x3 s1x1 p1x1 d1x1 g1"),
     "pointwise_stride_of_the_height": out("n1 c1->1 i7x8 k1x1 s2x1 p0x0 d1x1 g1"),
     "offsets_in_sixteen_bits": out("n1 c1->1 i190x180 k1x1 s1x1 p0x0 d1x1 g1"),
+    "sample_offsets_in_twenty_bits": out("n2 c1->1 i1025x1024 k1x1 s1x1 p0x0 d1x1 g1"),
     "batch_index_in_sixteen_bits": out("n65540 c1->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),
     "terms_beyond_a_thousand": out("n1 c1030->1 i1x1 k1x1 s1x1 p0x0 d1x1 g1"),
     "pixels_beyond_a_block": out("n1 c1->1 i65x64 k1x1 s1x1 p0x0 d1x1 g1"),

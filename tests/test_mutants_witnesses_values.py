@@ -178,6 +178,7 @@ IMAGE, KERNEL = (1, 2, 4, 4), (2, 2, 2, 2)
 REFUSALS: dict[str, Witness] = {
     "surplus_channels_accepted": accepted((1, 3, 4, 4), KERNEL),
     "surplus_taps_accepted": accepted((1, 1, 4, 4), KERNEL),
+    "groups_inferred_from_the_channels": accepted(IMAGE, (2, 1, 2, 2)),
     "groups_that_do_not_divide_accepted": accepted(IMAGE, (3, 1, 2, 2), groups=2),
     "large_kernel_accepted": accepted((1, 2, 2, 1), KERNEL),
     "long_bias_cut": accepted(IMAGE, KERNEL, (3,)),

@@ -54,6 +54,16 @@ def groups_that_do_not_divide_accepted() -> Operator:
     return _lenient(mend)
 
 
+@stateful_mutant("mismatched_channels_are_refused")
+def groups_inferred_from_the_channels() -> Operator:
+    """Without groups, an input of several times the weight's channels is taken for one in groups."""
+
+    def mend(c: Call) -> Call:
+        return replace(c, groups=max(1, c.input.shape[-3] // max(1, c.weight.shape[1]))) if c.groups == 1 else c
+
+    return _lenient(mend)
+
+
 @stateful_mutant("kernels_larger_than_the_input_are_refused")
 def large_kernel_accepted() -> Operator:
     """A kernel larger than the image without padding is cut to its size."""

@@ -73,6 +73,14 @@ def grad_input_forgets_the_weight() -> Operator:
     return with_parts(grad_input=lambda g, x, w, conf: grad_input(g, x, cut(w), conf))
 
 
+@stateful_mutant("double_backward_of_every_subset")
+def grad_weight_of_data_is_constant() -> Operator:
+    """grad_weight is constant in grad_output where the input requires no gradient, as in a first layer."""
+    return with_parts(
+        grad_weight=lambda g, x, w, conf: grad_weight(g if x.requires_grad else cut(g), x, w, conf)
+    )
+
+
 @stateful_mutant("double_backward_equals_formulas")
 def grad_weight_forgets_the_input() -> Operator:
     """grad_weight is constant in the input: its mixed second derivative is lost."""

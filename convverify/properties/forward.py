@@ -51,7 +51,7 @@ def forward_is_bilinear(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 
 @declare(
-    "forward", ("EX-1", "FW-1"), "identity_hands_the_input_on", Demand(products=0, usual=True, weight=1.5, least=18)
+    "forward", ("EX-1", "FW-1"), "identity_hands_the_input_on", Demand(products=0, usual=True, weight=1.5, least=19)
 )  # fmt: skip
 def kernels_of_special_form_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
     """Boxes, identities, shifts, pruned filters and the like: with each of them every result is exact."""

@@ -59,7 +59,7 @@ def options_combine(op: Target, case: ConvCase) -> Iterator[Equation]:
 
 @declare(
     "sizes", ("FW-ALL", "GI-ALL", "GW-ALL"), "winograd_of_four_channels_odd_width",
-    Demand(usual=True, products=0, values=("integers", "large", "smoothing"), weight=5, least=108),
+    Demand(usual=True, products=0, values=("integers", "large", "smoothing"), weight=5, least=114),
     refusal=Refusal.DECLARED,
 )  # fmt: skip
 def usual_layers_are_right(op: Target, case: ConvCase) -> Iterator[Equation]:
