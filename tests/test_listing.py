@@ -10,6 +10,7 @@ from convverify.case import ConvCase
 from convverify.listing import FEW_USUAL, OF_SAMPLES, USUAL_LAYOUTS, given
 from convverify.plan import Plan, plan_of
 from convverify.properties import named
+from convverify.strategies import sampled_cases
 
 
 def plan(budget: str = "standard", **choices: object) -> Plan:
@@ -98,3 +99,14 @@ def test_the_seed_decides():
     names = [str(case) for case in listed("options_combine", plan())]
     assert names == [str(case) for case in listed("options_combine", plan())]
     assert names != [str(case) for case in listed("options_combine", plan(seed=1))]
+
+
+def test_seeds_are_one_after_another_so_that_each_remainder_is_met_soon():
+    for cases in (
+        listed("non_finite_values_arrive", plan("quick", seed=7)),
+        list(sampled_cases(named("gradients_equal_torch").demand, None, "cpu", "some seed", 12)),
+    ):
+        seeds = [case.seed for case in cases][:12]
+        assert seeds == sorted(seeds)
+        for divisor in (2, 3, 4):
+            assert {seed % divisor for seed in seeds} == set(range(divisor))

@@ -55,7 +55,8 @@ def _beside_the_image(op: Any) -> bool:
 
 def _constant_in_grad_output(op: Any) -> bool:
     x, w, g = torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2).requires_grad_(), torch.ones(1, 1, 2, 2).requires_grad_()
-    return not torch.autograd.grad(op(x, w), w, g, create_graph=True)[0].requires_grad
+    (grad_weight,) = torch.autograd.grad(op(x, w), w, g, create_graph=True)
+    return torch.autograd.grad(grad_weight.sum(), g, allow_unused=True)[0] is None
 
 
 FORWARD: dict[str, Witness] = {
