@@ -13,6 +13,7 @@ from torch import Tensor
 
 from convverify.case import ConvCase, Operands
 from convverify.examine import Finding
+from convverify.module_class import takes
 from convverify.properties.base import Property
 from convverify.results import Counterexample
 from convverify.target import Target, name_of
@@ -62,7 +63,7 @@ def script(op: Target, case: ConvCase, prop: Property) -> str:
         "",
         f"for tensor in ({', '.join(names)}):",
         "    tensor.requires_grad_()",
-        f"by_operator = lambda: operator({op.signature.spelled(given)})",
+        *_call(op, case, given),
         f"by_torch = lambda: torch.nn.functional.conv{g.spatial}d({', '.join(given)})",
         "for name, conv in (('operator', by_operator), ('torch', by_torch)):",
         "    output = conv()",
@@ -71,6 +72,20 @@ def script(op: Target, case: ConvCase, prop: Property) -> str:
         f"        print(name, 'gradients', *{gradient}, sep='\\n')",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _call(op: Target, case: ConvCase, given: tuple[str, ...]) -> list[str]:
+    """How the script calls the operator: a module class is made into a module, and given weight and bias."""
+    if op.module_class is None:
+        return [f"by_operator = lambda: operator({op.signature.spelled(given)})"]
+    g = case.geometry
+    options = {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.groups, "bias": case.bias}
+    named = "".join(f", {name}={value!r}" for name, value in options.items() if takes(op.module_class, name))
+    return [
+        f"module = operator({g.in_channels}, {g.out_channels}, {g.kernel_size}{named}).to({case.torch_dtype})",
+        "own = {name: bias if name.endswith('bias') else weight for name, _ in module.named_parameters()}",
+        "by_operator = lambda: torch.func.functional_call(module, own, (input,))",
+    ]
 
 
 def _import(op: Target) -> list[str]:
@@ -84,7 +99,9 @@ def _import(op: Target) -> list[str]:
         found = ["import runpy", "operator = " + ".".join([f"runpy.run_path({place!r})[{first!r}]", *rest])]
     else:
         found = [f"from {place} import {first}", f"operator = {attribute}"]
-    return [*found, "operator = getattr(operator, 'apply', operator)  # an autograd.Function class is called by apply"]
+    if inspect.isclass(op.operator) and op.module_class is None:
+        found.append("operator = operator.apply  # as an autograd.Function class is called")
+    return found
 
 
 def _leads_to(name: str, operator: object) -> bool:

@@ -24,12 +24,12 @@ def built(
     Raises:
         Unsupported: an option that it does not take is not at its default, or it takes square kernels only.
     """
-    for name in [name for name in options if not _takes(module_class, name)]:
+    for name in [name for name in options if not takes(module_class, name)]:
         if not is_default(options.pop(name), _OF_A_MODULE.get(name)):
             raise Unsupported(f"its constructor takes no {name}")
 
     def made(size: Any) -> Any:
-        if _takes(module_class, "device") and _takes(module_class, "dtype"):
+        if takes(module_class, "device") and takes(module_class, "dtype"):
             return module_class(in_channels, out_channels, size, device=device, dtype=dtype, **options)
         with torch.device(device):
             return module_class(in_channels, out_channels, size, **options).to(dtype)
@@ -42,7 +42,7 @@ def built(
     return made(kernel[0])
 
 
-def _takes(module_class: type[torch.nn.Module], name: str) -> bool:
+def takes(module_class: type[torch.nn.Module], name: str) -> bool:
     """Whether the constructor of a module takes an argument of this name."""
     taken = inspect.signature(module_class).parameters
     return name in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values())

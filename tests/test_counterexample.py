@@ -2,13 +2,14 @@
 
 import functools
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import operators
 import pytest
 import torch
 
-from convverify.case import ConvCase
+from convverify.case import ConvCase, Operands
 from convverify.counterexample import script
 from convverify.loading import load
 from convverify.properties import named
@@ -94,3 +95,21 @@ def test_the_script_runs_an_operator_of_a_file(attribute: str, tmp_path: Path, c
     file.write_text(script(target, CASE, named("forward_equals_torch")), encoding="utf-8")
     runpy.run_path(str(file))
     assert "operator\noutput\n(1, 1, 2, 2)" in capsys.readouterr().out
+
+
+class Doubled(torch.nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_module_class_is_made_into_a_module_with_the_weight_and_bias(bias: bool, capsys: pytest.CaptureFixture[str]):
+    case = replace(CASE, bias=bias)
+    lines = [line for line in script(Target(Doubled), case, named("forward_equals_torch")).splitlines()
+             if "import Doubled" not in line and not line.startswith("operator =")]  # fmt: skip
+    exec("\n".join(lines), {"operator": Doubled})
+    by_operator, by_torch = capsys.readouterr().out.split("torch\noutput")
+    assert "operator\noutput\n(1, 1, 2, 2)" in by_operator
+    expected = torch.conv2d(*(getattr(Operands(case), role) for role in ("input", "weight", "bias")))
+    assert str(2 * expected).splitlines()[0] in by_operator
+    assert str(expected).splitlines()[0] in by_torch

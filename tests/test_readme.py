@@ -2,16 +2,19 @@
 
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from convverify import kill_matrix
 from convverify.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SENTENCES = " ".join(README.split())
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
 EXAMPLES = [text for language, text in BLOCKS if language == "python"]
 
@@ -60,3 +63,23 @@ def test_the_corpus_is_as_large_as_it_says():
     from convverify.mutants import CONTROLS, MUTANTS
 
     assert f"{len(MUTANTS)} operators that are wrong on purpose and {len(CONTROLS)} that are" in README
+
+
+def test_what_the_checker_catches_is_what_its_matrix_says():
+    matrix = kill_matrix.kept()
+    survivors = kill_matrix.survivors(kill_matrix.rows(matrix["mutants"]))
+    seconds = [row["seconds_to_kill"] for row in matrix["mutants"].values() if row["caught_by"]]
+    assert f"rejects {len(matrix['mutants']) - len(survivors)} of the former" in SENTENCES
+    assert f"half of them within {statistics.median(seconds):.1f} seconds" in SENTENCES
+    assert "none of the latter" in SENTENCES
+    assert kill_matrix.blamed(kill_matrix.rows(matrix["controls"])) == []
+
+
+def test_the_figures_of_other_verifiers_are_those_published():
+    table = (ROOT / "benchmarks" / "results" / "verifiers.md").read_text(encoding="utf-8")
+    rejected = dict(re.findall(r"^\| ([\w +]+) \| (\d+) of \d+ ", table, flags=re.MULTILINE))
+    (mutants,) = set(re.findall(r"\d+ of (\d+) \| [\d.]+ %", table))
+    assert (
+        f"On {mutants} of them `gradcheck` rejects {rejected['gradcheck slow']}, with `gradgradcheck` "
+        f"{rejected['gradcheck + gradgradcheck']}, the samples of torch's own tests {rejected['OpInfo']}"
+    ) in SENTENCES
