@@ -141,7 +141,7 @@ def test_jobs_share_the_work_and_find_the_same(tmp_path: Path):
         f"with open({str(pids)!r}, 'a') as file: file.write(f'{{os.getpid()}}\\n')\n"
         "if max(weight.shape[2:]) > 1: return conv2d(input, weight.flip(2), bias, stride, padding, dilation, groups)"
     )
-    names = (*PROPERTIES, "gradients_equal_torch", "bias_layout_is_irrelevant", "integers_are_exact")
+    names = (*PROPERTIES, "gradients_equal_torch", "bias_layout_is_irrelevant", "batch_splits_and_permutes")
     one = verified(tmp_path, body, properties=names, jobs=1)
     assert len(set(pids.read_text().split())) == 1
     two = verified(tmp_path, body, properties=names, jobs=2)
