@@ -11,7 +11,6 @@ beside all controls. `--plot` writes a table, the answers and an image to `bench
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import json
 import multiprocessing
 import os
@@ -20,7 +19,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +33,7 @@ from torch.nn import functional as F
 from verifiers_report import markdown, plot
 
 from convverify import __version__
+from convverify.measuring import as_done
 from convverify.mutants import CONTROLS, FAMILIES, MUTANTS
 from convverify.mutants.base import Control, Mutant, declared
 from convverify.target import Target
@@ -169,15 +168,7 @@ def _prepare() -> None:
 
 def rows(asked: Iterable[Pair], seed: int, limit: float, jobs: int) -> Iterator[Row]:
     """The rows of what is asked, as they are done."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _prepare) as pool:
-        waiting: list[Future[Row]] = [pool.submit(measured, pair, seed, limit) for pair in asked]
-        try:
-            for done in concurrent.futures.as_completed(waiting):
-                yield done.result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    return as_done(measured, [(pair, seed, limit) for pair in asked], jobs, _prepare)
 
 
 def logged(log: Path, asked: Sequence[Pair], seed: int) -> dict[Pair, Row]:

@@ -18,7 +18,7 @@ import torch
 # operation has no derivative is not among it: its author may not know.
 _REFUSED = re.compile(r"(?i)^(?!.*derivative).*\b(not (yet |currently )?(supported|implemented)|unsupported)\b")
 # What an operator says of a restriction of its own, as torch says it, in a RuntimeError.
-_RESTRICTED = re.compile(r"(?i)\b(must|only|expect(s|ed)?|support(s|ed)?|requires?|required|needs?)\b")
+_RESTRICTED = re.compile(r"(?i)\b(must|only|expect(s|ed)?|support(s|ed)?|require[sd]?|needs?)\b")
 _NO_MEMORY = re.compile("DefaultCPUAllocator|std::bad_alloc")
 
 

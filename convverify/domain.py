@@ -102,6 +102,7 @@ class Domain:
         return {name for word in self.words for name in names.get(word, ())}
 
     def allows(self, case: ConvCase) -> bool:
+        """Whether the case is among those that are claimed."""
         geometry = case.geometry
         return (
             all(isinstance(size, str) or len(set(size)) == 1 for size in (getattr(geometry, n) for n in self.alike))

@@ -5,19 +5,32 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from convverify.kill_matrix import Entry
 from convverify.results import Run
+
+Answer = TypeVar("Answer")
 
 
 def measure(
     names: Sequence[str], kind: str, budget: str, seed: int, jobs: int, fail_fast: bool = False
 ) -> Iterator[Entry]:
     """The entries of the named mutants (or controls), as they are done."""
+    return as_done(entry, [(name, kind, budget, seed, fail_fast) for name in names], jobs, _started)
+
+
+def as_done(
+    function: Callable[..., Answer], calls: Iterable[tuple[Any, ...]], jobs: int, prepare: Callable[[], None]
+) -> Iterator[Answer]:
+    """What a function answers to each of these calls, as they are done, by so many fresh processes.
+
+    What has not begun when nobody listens any more is not begun.
+    """
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, context, _started) as pool:
-        waiting = [pool.submit(entry, name, kind, budget, seed, fail_fast) for name in names]
+    with concurrent.futures.ProcessPoolExecutor(jobs, context, prepare) as pool:
+        waiting = [pool.submit(function, *call) for call in calls]
         try:
             for done in concurrent.futures.as_completed(waiting):
                 yield done.result()

@@ -11,6 +11,7 @@ import torch
 from convverify import child
 from convverify.answers import OperatorError, OperatorHang, Unsupported
 from convverify.child import ProcessDied, Waited, in_a_child
+from convverify.time_limit import time_limit
 
 
 def test_results_come_back_as_they_were():
@@ -45,6 +46,6 @@ def test_the_end_of_the_child_is_told_and_survived(end, how: str):
     ],
 )
 def test_one_that_waits_is_told_from_one_that_computes(monkeypatch: pytest.MonkeyPatch, endless, answer: type):
-    monkeypatch.setattr(child, "LIMIT_SECONDS", 2.0)
-    with pytest.raises(answer):
+    monkeypatch.setattr(child, "LOOKED_AT_SECONDS", 1.0)
+    with pytest.raises(answer), time_limit(1.0):
         in_a_child(endless)
